@@ -1,0 +1,70 @@
+/* libbirthmark: the identity of a unit (docs/design.md, section "The unit").
+ *
+ * C99, freestanding, no heap, no globals; all memory is the caller's. Functions return BM_OK or one of enum bm_status
+ * and leave their out-parameters empty after an error. Numbers in formats are big-endian. Formats: docs/formats.md;
+ * the serial line: docs/wire.md. */
+#ifndef BIRTHMARK_H
+#define BIRTHMARK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define BM_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define BM_MUST_CHECK
+#endif
+
+#define BM_KEY_SIZE 64          /* P-256 public key, X then Y */
+#define BM_SIGNATURE_SIZE 64    /* ECDSA P-256, r then s */
+#define BM_HASH_SIZE 32         /* SHA-256 */
+#define BM_CHIP_SERIAL_SIZE 9   /* ATECC608: SN[0..8] */
+#define BM_ANCHOR_SIZE 98       /* root's name 2, key 64, SHA-256 of the next root's key 32 */
+#define BM_ROOT_NAME_SIZE 2     /* flags, epoch */
+#define BM_ORDER_NAME_SIZE 4    /* flags, epoch, order number */
+#define BM_UNIT_NAME_SIZE 8     /* EUI-64 */
+#define BM_ORDER_CERTIFICATE_MAX 155
+#define BM_UNIT_CERTIFICATE_MAX 135
+#define BM_PEERS_MAX 8          /* products one image talks to */
+
+enum bm_status {
+    BM_OK = 0,
+    BM_ERR_STATE = -1,     /* not allowed now */
+    BM_ERR_MALFORMED = -2, /* the bytes are not of the format */
+    BM_ERR_SPACE = -3,     /* the caller's buffer is too small */
+    BM_ERR_AUTH = -4,      /* a check of trust failed */
+    BM_ERR_PORT = -5       /* the chip, the flash or another port call failed */
+};
+
+/* What a firmware image is built with; `birthmark ca bundle --c` writes it. */
+struct bm_image {
+    uint8_t anchor_hash[BM_HASH_SIZE];   /* SHA-256 of the first anchor */
+    uint8_t firmware_hash[BM_HASH_SIZE]; /* SHA-256 of the image, filled in by the start-up code */
+    uint32_t product;                    /* what this unit is */
+    uint32_t peers[BM_PEERS_MAX];        /* products that it accepts as peers */
+    uint8_t peer_count;                  /* 1 to BM_PEERS_MAX */
+};
+
+/* What the library asks of the board. Every call returns BM_OK or BM_ERR_PORT, and the operation stops on the
+ * latter; verify also returns BM_ERR_AUTH for a signature that does not hold. */
+struct bm_port {
+    void *user; /* handed to each call */
+    int (*random)(void *user, uint8_t out[32]);
+    /* The identity key's public half. */
+    int (*public_key)(void *user, uint8_t key[BM_KEY_SIZE]);
+    /* ECDSA by the identity key over a SHA-256 digest. */
+    int (*sign)(void *user, const uint8_t digest[BM_HASH_SIZE], uint8_t signature[BM_SIGNATURE_SIZE]);
+    int (*verify)(void *user, const uint8_t key[BM_KEY_SIZE], const uint8_t digest[BM_HASH_SIZE],
+                  const uint8_t signature[BM_SIGNATURE_SIZE]);
+    /* Flash of the microcontroller: BM_FLASH_PAGES pages of page_size bytes that erase to FF. Offsets and sizes of
+     * program are multiples of BM_FLASH_UNIT; each unit is programmed once between erasures. */
+    int (*flash_read)(void *user, unsigned page, uint32_t offset, uint8_t *out, size_t size);
+    int (*flash_program)(void *user, unsigned page, uint32_t offset, const uint8_t *data, size_t size);
+    int (*flash_erase)(void *user, unsigned page);
+    uint32_t page_size;
+};
+
+#define BM_FLASH_UNIT 8u /* bytes: the coarsest program unit of the parts in docs/porting.md */
+enum { BM_PAGE_TRUST = 0, BM_PAGE_STATE_A = 1, BM_PAGE_STATE_B = 2, BM_FLASH_PAGES = 3 };
+
+#endif
