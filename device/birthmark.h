@@ -16,6 +16,7 @@
 #endif
 
 #define BM_KEY_SIZE 64          /* P-256 public key, X then Y */
+#define BM_COMPRESSED_SIZE 33   /* the same key, 02 or 03 and X */
 #define BM_SIGNATURE_SIZE 64    /* ECDSA P-256, r then s */
 #define BM_HASH_SIZE 32         /* SHA-256 */
 #define BM_CHIP_SERIAL_SIZE 9   /* ATECC608: SN[0..8] */
@@ -63,6 +64,34 @@ struct bm_port {
     int (*flash_erase)(void *user, unsigned page);
     uint32_t page_size;
 };
+
+/* What is put into a unit, and the key that its chip made. All memory is the caller's. */
+struct bm_birth {
+    const uint8_t *anchor; /* BM_ANCHOR_SIZE bytes */
+    const uint8_t *order;  /* the order's certificate */
+    size_t order_size;
+    const uint8_t *unit; /* the unit's certificate */
+    size_t unit_size;
+    const uint8_t *key; /* BM_KEY_SIZE bytes, from port->public_key */
+};
+
+/* The checks of bm_trust, in this order; the numbers are those of docs/wire.md, status 6. */
+enum bm_check {
+    BM_CHECK_ANCHOR = 1,       /* not the one in the image */
+    BM_CHECK_ORDER = 2,        /* certificate malformed or not of the profile */
+    BM_CHECK_ORDER_ISSUER = 3, /* not the anchor's root */
+    BM_CHECK_ORDER_SIGNATURE = 4,
+    BM_CHECK_PRODUCT = 5,     /* the order builds another one */
+    BM_CHECK_UNIT = 6,        /* certificate malformed or not of the profile */
+    BM_CHECK_UNIT_ISSUER = 7, /* not the order */
+    BM_CHECK_SERIAL = 8,      /* outside the order's range */
+    BM_CHECK_KEY = 9,         /* not this chip's */
+    BM_CHECK_UNIT_SIGNATURE = 10
+};
+
+/* Whether a unit with this image accepts what it is given at its birth. Uses port->verify alone. Returns BM_OK, BM_ERR_PORT
+ * when the chip failed, or the number of the first check that does not hold, which is positive. */
+BM_MUST_CHECK int bm_trust(const struct bm_port *port, const struct bm_image *image, const struct bm_birth *birth);
 
 #define BM_FLASH_UNIT 8u /* bytes: the coarsest program unit of the parts in docs/porting.md */
 enum { BM_PAGE_TRUST = 0, BM_PAGE_STATE_A = 1, BM_PAGE_STATE_B = 2, BM_FLASH_PAGES = 3 };

@@ -1,0 +1,112 @@
+/* What the library's files share and no caller sees. */
+#ifndef BM_INTERNAL_H
+#define BM_INTERNAL_H
+
+#include "birthmark.h"
+
+/* bytes.c: loops of our own, as newlib's memcpy, memset and memcmp are 320 bytes on a Cortex-M0+. */
+
+/* Copy size bytes; the areas must not overlap. */
+void bm_copy(uint8_t *to, const uint8_t *from, size_t size);
+/* 1 if both areas hold the same size bytes, else 0. The time taken depends on size alone. */
+BM_MUST_CHECK int bm_equal(const uint8_t *a, const uint8_t *b, size_t size);
+/* Overwrite a secret with zeros; the compiler may not leave it out. */
+void bm_wipe(void *area, size_t size);
+/* The big-endian number in size bytes, 0 to 8. */
+BM_MUST_CHECK uint64_t bm_get(const uint8_t *bytes, size_t size);
+/* Write the low size bytes of value, 0 to 4 of them, big-endian. */
+void bm_put(uint8_t *out, size_t size, uint32_t value);
+
+/* crc16.c: the CRC of chip, line and flash (docs/wire.md, "Frame") over further bytes; crc is 0 at the start. */
+BM_MUST_CHECK uint16_t bm_crc16(uint16_t crc, const uint8_t *bytes, size_t size);
+
+/* sha256.c: FIPS 180-4, messages below 2^32 bytes. */
+struct bm_sha256 {
+    uint32_t state[8];
+    uint32_t size; /* bytes hashed so far */
+    uint8_t block[64];
+};
+
+void bm_sha256_init(struct bm_sha256 *h);
+void bm_sha256_update(struct bm_sha256 *h, const uint8_t *bytes, size_t size);
+/* Write the digest and wipe h. */
+void bm_sha256_final(struct bm_sha256 *h, uint8_t digest[BM_HASH_SIZE]);
+void bm_sha256(uint8_t digest[BM_HASH_SIZE], const uint8_t *bytes, size_t size);
+
+/* cbor.c: deterministic CBOR (RFC 8949, 4.2) without maps, tags and floats. Numbers and sizes are below 2^32, as no
+ * format of ours has a larger one: an eight-byte argument is refused. */
+enum bm_major {
+    BM_UINT = 0,
+    BM_NINT = 1, /* the argument n stands for -1 - n */
+    BM_BYTES = 2,
+    BM_TEXT = 3,
+    BM_ARRAY = 4,
+    BM_SIMPLE = 7
+};
+enum { BM_FALSE = 20, BM_TRUE = 21, BM_NULL = 22 }; /* arguments of BM_SIMPLE */
+
+/* A reader works by index and its error sticks: after the first item that is not what the caller asked for, every read gives 0,
+ * so a parser looks once, with bm_read_end. bytes stays the caller's and what is read aliases it. */
+struct bm_reader {
+    const uint8_t *bytes;
+    size_t size;
+    size_t at;
+    int bad;
+};
+
+void bm_read_start(struct bm_reader *r, const uint8_t *bytes, size_t size);
+/* The argument of the next head, which must be of this major type and in its shortest form. */
+uint32_t bm_read(struct bm_reader *r, enum bm_major major);
+/* The next head must be exactly this one. */
+void bm_read_expect(struct bm_reader *r, enum bm_major major, uint32_t argument);
+/* The next size bytes as they are, what a string's head announced; NULL after an error. */
+const uint8_t *bm_read_raw(struct bm_reader *r, size_t size);
+/* The content of a byte string of exactly size bytes; NULL after an error. */
+const uint8_t *bm_read_bytes(struct bm_reader *r, size_t size);
+/* BM_OK if every read held and nothing follows, else BM_ERR_MALFORMED. */
+BM_MUST_CHECK int bm_read_end(const struct bm_reader *r);
+
+/* A writer writes only inside its size but counts on: len > size says that the buffer was too small and how many
+ * bytes it takes. */
+struct bm_writer {
+    uint8_t *out;
+    size_t size;
+    size_t len;
+};
+
+void bm_write_start(struct bm_writer *w, uint8_t *out, size_t size);
+/* A head alone: a number, a simple value, or an array's or string's before its content. */
+void bm_write(struct bm_writer *w, enum bm_major major, uint32_t argument);
+/* Bytes as they are. */
+void bm_write_raw(struct bm_writer *w, const uint8_t *bytes, size_t size);
+/* A whole string: major is BM_BYTES or BM_TEXT, and text is given as its bytes. */
+void bm_write_string(struct bm_writer *w, enum bm_major major, const void *bytes, size_t size);
+
+/* p256.c: points of P-256 (SEC 1, 2.3.3 and 2.3.4). Public data only: the time taken depends on the point. */
+
+/* X then Y of a compressed point, 02 or 03 and x. BM_ERR_MALFORMED for any other first byte, x >= p and an x that is
+ * not on the curve; key is then not written. */
+BM_MUST_CHECK int bm_p256_recover(uint8_t key[BM_KEY_SIZE], const uint8_t compressed[BM_COMPRESSED_SIZE]);
+/* BM_OK if X then Y, both below p, is a point of the curve, else BM_ERR_MALFORMED. */
+BM_MUST_CHECK int bm_p256_check(const uint8_t key[BM_KEY_SIZE]);
+
+/* c509.c: one certificate of the profile (docs/formats.md; draft-ietf-cose-cbor-encoded-cert-21, type 2). The fields
+ * alias the certificate's bytes. */
+struct bm_certificate {
+    const uint8_t *signed_bytes; /* what the signature covers: items 1 to 10 without the array head */
+    size_t signed_size;
+    const uint8_t *issuer;  /* order: BM_ROOT_NAME_SIZE bytes; unit: BM_ORDER_NAME_SIZE */
+    const uint8_t *subject; /* order: BM_ORDER_NAME_SIZE bytes; unit: BM_UNIT_NAME_SIZE; agrees with the serial */
+    uint32_t not_before;    /* seconds since 1970 */
+    const uint8_t *key;     /* BM_COMPRESSED_SIZE bytes; whether x is on the curve is bm_p256_recover's to say */
+    const uint8_t *signature; /* BM_SIGNATURE_SIZE bytes: 1 <= r < n, 1 <= s <= n / 2 */
+    uint32_t product;         /* order only */
+    uint64_t first, last;     /* order only: the EUI-64s that it may give out */
+};
+
+/* BM_OK or BM_ERR_MALFORMED, which leaves *c undefined. A certificate has no second encoding: its fields determine
+ * every byte. */
+BM_MUST_CHECK int bm_c509_order(struct bm_certificate *c, const uint8_t *bytes, size_t size);
+BM_MUST_CHECK int bm_c509_unit(struct bm_certificate *c, const uint8_t *bytes, size_t size);
+
+#endif
