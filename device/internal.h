@@ -23,8 +23,8 @@ BM_MUST_CHECK uint16_t bm_crc16(uint16_t crc, const uint8_t *bytes, size_t size)
 /* sha256.c: FIPS 180-4, messages below 2^32 bytes. */
 struct bm_sha256 {
     uint32_t state[8];
-    uint32_t size; /* bytes hashed so far */
-    uint8_t block[64];
+    uint32_t size;      /* bytes hashed so far */
+    uint32_t words[16]; /* the block that is being filled, then its schedule's last 16 words */
 };
 
 void bm_sha256_init(struct bm_sha256 *h);
