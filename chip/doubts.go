@@ -1,0 +1,132 @@
+package chip
+
+import "time"
+
+// What no public document says about the ATECC608, or only by example. Each item is one guess; whoever
+// has a chip to try it on changes it here.
+
+// Contents of a blank chip. Production lines write every policy and never read unwritten slots, so the
+// values matter only in that they are nobody's wanted ones.
+const (
+	factorySlotConfig = 0x0F0F // written in clear and readable
+	factoryKeyConfig  = 0x003C // plain data, lockable
+	erased            = 0xFF   // OTP and slots
+)
+
+// The watchdog has a range of 0.7 to 1.7 s; this is its typical time. The long one is known by its
+// approximate factor only. Whether silicon answers 0xEE by a command's maximum time, as here, or only
+// when the watchdog fires, is not documented; nor is the time at clock dividers other than 0, 5 and 13,
+// which count as the slowest.
+const (
+	shortWatchdog = 1300 * time.Millisecond
+	longWatchdog  = 13 * time.Second
+)
+
+// From which stage on a command works at all. Documents agree on Sign, ECDH, slot AES and stored Verify
+// (data locked) and on GenKey (configuration locked); vendor's tests run these others no earlier.
+const (
+	verifyExternalFrom = dataLocked
+	slotLockFrom       = dataLocked
+	counterFrom        = dataOpen
+	tempKeyAESFrom     = dataOpen
+)
+
+// A public key that is no point of the curve: decided by the command's bytes alone if it came in the
+// command, by the chip's state if it lay in a slot.
+const (
+	invalidPoint       = parseError
+	invalidStoredPoint = executionError
+)
+
+// writePolicy is the meaning of SlotConfig's WriteConfig (bits 12 to 15) for Write, deduced from public
+// sample configurations. For a private key the bits mean GenKey and PrivWrite instead.
+type writePolicy int
+
+const (
+	writeNever writePolicy = iota
+	writeAlways
+	writePublicInvalid // while the public key in the slot is not validated
+	writeEncrypted     // with a TempKey made by GenDig
+)
+
+func (c slotConfig) writePolicy() writePolicy {
+	switch wc := c >> 12; {
+	case wc == 0:
+		return writeAlways
+	case wc == 1:
+		return writePublicInvalid
+	case wc&4 != 0:
+		return writeEncrypted
+	default:
+		return writeNever
+	}
+}
+
+// genKeyAfterLock says that GenKey may replace a private key when the data zone is locked.
+func (c slotConfig) genKeyAfterLock() bool { return c&0x2000 != 0 }
+
+// slotWritable says whether Write may put size bytes in clear into a slot now. Policies are taken to
+// begin with the data lock; private keys and locked slots to refuse always; and secret slots, as in the
+// older chips of the family, to take whole blocks only.
+func (e *eeprom) slotWritable(slot, size int) bool {
+	stage := e.stage()
+	if stage == configOpen || e.keyConfig(slot).private() || e.slotLocked(slot) {
+		return false
+	}
+	if stage == dataOpen {
+		return size == blockSize
+	}
+	sc := e.slotConfig(slot)
+	if sc.secret() && size != blockSize {
+		return false
+	}
+	switch sc.writePolicy() {
+	case writeAlways:
+		return true
+	case writePublicInvalid:
+		return !e.publicValid(slot)
+	default:
+		return false
+	}
+}
+
+// mixedSource is TempKey.SourceFlag after a Nonce that mixes TempKey instead of a random number. If the
+// old value came from the host, so does all of the new one: it stays an input.
+func mixedSource(old content) content { return old }
+
+// ecdhToTempKey is TempKey.SourceFlag after an ECDH that left its secret there: not a random nonce.
+const ecdhToTempKey = inputData
+
+// ECDHprot in ChipOptions bits 8 and 9: what ECDH may put on the bus. Values 2 and 3 are taken as
+// "nothing".
+const (
+	ecdhOutputClear     = 0
+	ecdhOutputEncrypted = 1
+)
+
+// A private key lies behind four pad bytes. GenKey marks them before it changes the key and clears them
+// after, so power lost within leaves a slot without a key, never with half of one. Silicon is taken to do
+// the same by whatever means: nobody outside could tell half a key from a whole one.
+const (
+	padKey   = 0x00
+	padNoKey = erased
+)
+
+// Limited use: each use of such a key counts Counter0 up, until it reaches its maximum or, if CountMatch
+// (configuration byte 18) has bit 0 set, the limit in the slot that bits 4 to 7 name. Where the two copies
+// of the limit differ, there is no use left.
+func countMatch(b byte) (slot int, enabled bool) { return int(b >> 4), b&1 != 0 }
+
+// Choices that are no constant, and where they are made:
+//
+//   - read: a 32-byte Read that runs past the end of a slot is a parse error.
+//   - writeConfig: Write may clear bits of SlotLocked in the open configuration, never set them.
+//   - lock: a slot is locked without a checksum, param2 is 0 with and without mode bit 7; public hosts
+//     send 0 with the bit clear.
+//   - ecdh: with the ephemeral key param2 is ignored; public hosts send 0 and FFFF. Mode 05, TempKey to a
+//     slot, names no slot and is a parse error.
+//   - messageReady: ReqRandom concerns Sign and Verify only. It wants the random nonce in TempKey even if the
+//     message is in MsgDigBuf.
+//   - buffer: an ephemeral key in TempKey is good for ECDH alone; as message, AES key or nonce it is an
+//     execution error. A command that is refused leaves TempKey and MsgDigBuf as they are.
+//   - encodeCounter: the arrangement within a counter's 8 bytes.

@@ -1,0 +1,154 @@
+package chip
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"math/big"
+)
+
+const fromMsgDigBuf = 0x20 // mode bit of Sign and Verify: the message is there, not in TempKey
+
+// messageReady says whether there is a message for Sign or Verify. A slot with ReqRandom also wants a
+// random nonce in TempKey, wherever the message lies.
+func (d *Device) messageReady(mode byte, requireRandom bool) bool {
+	v := &d.volatile
+	if requireRandom && v.tempKey.content != randomData {
+		return false
+	}
+	if mode&fromMsgDigBuf != 0 {
+		return v.msgDigBuf.data()
+	}
+	return v.tempKey.data()
+}
+
+// takeMessage uses up the message that is ready, and the nonce that ReqRandom wanted.
+func (d *Device) takeMessage(mode byte, requireRandom bool) [32]byte {
+	v := &d.volatile
+	if mode&fromMsgDigBuf == 0 {
+		return v.tempKey.take()
+	}
+	if requireRandom {
+		v.tempKey = buffer{}
+	}
+	return v.msgDigBuf.take()
+}
+
+const (
+	signExternal      = 0x80
+	signSerial        = 0x40 // internal only: the message has the whole serial number
+	signInvalidate    = 0x01 // internal only
+	signInternalModes = signSerial | fromMsgDigBuf | signInvalidate
+)
+
+// sign is the command Sign, ECDSA P-256 over the 32-byte message in TempKey (mode 80) or MsgDigBuf (A0)
+// by the slot in param2, whose SlotConfig must allow external signatures; it returns R ‖ S, 64 bytes. The
+// message is used up. The internal modes attest a GenDig or GenKey digest in TempKey, which here is never
+// there.
+func (d *Device) sign(c command) ([]byte, status) {
+	external := c.mode&^fromMsgDigBuf == signExternal
+	if !external && c.mode&^signInternalModes != 0 || c.param2 >= slots || len(c.data) != 0 {
+		return nil, parseError
+	}
+	e := d.eeprom
+	slot := int(c.param2)
+	if !external || e.stage() != dataLocked || !e.privateSlot(slot) || !e.slotConfig(slot).externalSign() {
+		return nil, executionError
+	}
+	stored, ok := e.privateKey(slot)
+	if !ok {
+		return nil, executionError
+	}
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), stored.Bytes())
+	if err != nil {
+		return nil, eccFault
+	}
+	fresh := e.keyConfig(slot).requireRandom()
+	if !d.messageReady(c.mode, fresh) || !e.use(slot) {
+		return nil, executionError
+	}
+	message := d.takeMessage(c.mode, fresh)
+	r, s, err := ecdsa.Sign(rand.Reader, key, message[:])
+	if err != nil {
+		return nil, eccFault
+	}
+	signature := make([]byte, 64)
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return signature, success
+}
+
+const (
+	verifyStored   = 0x00
+	verifyExternal = 0x02
+	curveP256      = 0x0004 // param2 of the external mode
+)
+
+// verify is the command Verify: a signature R ‖ S over the 32-byte message in TempKey, or in MsgDigBuf if
+// mode bit 5 is set. Mode 00 checks it with the public key in the slot param2, mode 02 with the X ‖ Y that
+// follows the signature. The message is used up. A signature that is not the key's gives status 01.
+func (d *Device) verify(c command) ([]byte, status) {
+	switch c.mode &^ fromMsgDigBuf {
+	case verifyStored:
+		return nil, d.verifyStored(c)
+	case verifyExternal:
+		return nil, d.verifyExternal(c)
+	}
+	return nil, parseError
+}
+
+func (d *Device) verifyStored(c command) status {
+	if c.param2 < 8 || c.param2 >= slots || len(c.data) != 64 { // slots below 8 have no room for a public key
+		return parseError
+	}
+	e := d.eeprom
+	slot := int(c.param2)
+	k := e.keyConfig(slot)
+	if e.stage() != dataLocked || k.keyType() != typeP256 || k.private() || k.validatedPublic() && !e.publicValid(slot) {
+		return executionError
+	}
+	stored := e.slot(slot)
+	var public [pointSize]byte
+	copy(public[:32], stored[padSize:])
+	copy(public[32:], stored[padSize+32+padSize:])
+	key, ok := point(public[:])
+	if !ok {
+		return invalidStoredPoint
+	}
+	if !d.messageReady(c.mode, k.requireRandom()) || !e.use(slot) {
+		return executionError
+	}
+	return check(key, d.takeMessage(c.mode, k.requireRandom()), c.data)
+}
+
+func (d *Device) verifyExternal(c command) status {
+	if c.param2 != curveP256 || len(c.data) != 64+pointSize {
+		return parseError
+	}
+	if d.eeprom.stage() < verifyExternalFrom {
+		return executionError
+	}
+	key, ok := point(c.data[64:])
+	if !ok {
+		return invalidPoint
+	}
+	if !d.messageReady(c.mode, false) {
+		return executionError
+	}
+	return check(key, d.takeMessage(c.mode, false), c.data[:64])
+}
+
+func check(key *ecdsa.PublicKey, message [32]byte, signature []byte) status {
+	r := new(big.Int).SetBytes(signature[:32])
+	s := new(big.Int).SetBytes(signature[32:])
+	if !ecdsa.Verify(key, message[:], r, s) {
+		return miscompare
+	}
+	return success
+}
+
+// point parses X ‖ Y; false if it does not lie on the curve.
+func point(public []byte) (*ecdsa.PublicKey, bool) {
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{0x04}, public...))
+	return key, err == nil
+}
