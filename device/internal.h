@@ -108,5 +108,7 @@ struct bm_certificate {
  * every byte. */
 BM_MUST_CHECK int bm_c509_order(struct bm_certificate *c, const uint8_t *bytes, size_t size);
 BM_MUST_CHECK int bm_c509_unit(struct bm_certificate *c, const uint8_t *bytes, size_t size);
+/* 1 if a root may have this name: no flag but the test authority's, and epochs count from 1. */
+BM_MUST_CHECK int bm_root_name_allowed(const uint8_t name[BM_ROOT_NAME_SIZE]);
 
 #endif

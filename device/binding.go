@@ -1,0 +1,148 @@
+package device
+
+/*
+#include <stdlib.h>
+#include "internal.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"unsafe"
+)
+
+// The library's inner functions for this package's tests. Each input is copied to a C allocation of exactly its size, so
+// that valgrind and AddressSanitizer see a read beyond it.
+
+var errMalformed = errors.New("malformed")
+
+func bytesOf(p *C.uint8_t, size C.size_t) []byte {
+	return C.GoBytes(unsafe.Pointer(p), C.int(size))
+}
+
+// sha256Of hashes the concatenation of parts, one update each.
+func sha256Of(parts ...[]byte) [32]byte {
+	var h C.struct_bm_sha256
+	var digest [32]byte
+	C.bm_sha256_init(&h)
+	for _, part := range parts {
+		p := C.CBytes(part)
+		C.bm_sha256_update(&h, (*C.uint8_t)(p), C.size_t(len(part)))
+		C.free(p)
+	}
+	C.bm_sha256_final(&h, (*C.uint8_t)(&digest[0]))
+	return digest
+}
+
+func crc16Of(b []byte) uint16 {
+	p := C.CBytes(b)
+	defer C.free(p)
+	return uint16(C.bm_crc16(0, (*C.uint8_t)(p), C.size_t(len(b))))
+}
+
+// recoverKey gives X then Y of a compressed point of 33 bytes.
+func recoverKey(compressed []byte) ([]byte, error) {
+	p := C.CBytes(compressed)
+	defer C.free(p)
+	key := make([]byte, C.BM_KEY_SIZE)
+	if C.bm_p256_recover((*C.uint8_t)(&key[0]), (*C.uint8_t)(p)) != C.BM_OK {
+		return nil, errMalformed
+	}
+	return key, nil
+}
+
+// checkKey says whether X then Y, 64 bytes, is a point of P-256.
+func checkKey(key []byte) error {
+	p := C.CBytes(key)
+	defer C.free(p)
+	if C.bm_p256_check((*C.uint8_t)(p)) != C.BM_OK {
+		return errMalformed
+	}
+	return nil
+}
+
+// head is what bm_read or bm_write deals in.
+type head struct {
+	major    int
+	argument uint32
+}
+
+// readHead reads one head, which must be of this major type, and nothing may follow it.
+func readHead(major int, b []byte) (uint32, error) {
+	p := C.CBytes(b)
+	defer C.free(p)
+	var r C.struct_bm_reader
+	C.bm_read_start(&r, (*C.uint8_t)(p), C.size_t(len(b)))
+	argument := uint32(C.bm_read(&r, C.enum_bm_major(major)))
+	if C.bm_read_end(&r) != C.BM_OK {
+		return argument, errMalformed
+	}
+	return argument, nil
+}
+
+// readBytes reads one byte string of size bytes, and nothing may follow it.
+func readBytes(size int, b []byte) ([]byte, error) {
+	p := C.CBytes(b)
+	defer C.free(p)
+	var r C.struct_bm_reader
+	C.bm_read_start(&r, (*C.uint8_t)(p), C.size_t(len(b)))
+	content := C.bm_read_bytes(&r, C.size_t(size))
+	if C.bm_read_end(&r) != C.BM_OK {
+		return nil, errMalformed
+	}
+	return bytesOf(content, C.size_t(size)), nil
+}
+
+// write writes heads, then one string, into room bytes; the second result is the length that it takes.
+func write(room int, heads []head, major int, content []byte) ([]byte, int) {
+	out := C.calloc(1, C.size_t(room)+1)
+	defer C.free(out)
+	var w C.struct_bm_writer
+	C.bm_write_start(&w, (*C.uint8_t)(out), C.size_t(room))
+	for _, h := range heads {
+		C.bm_write(&w, C.enum_bm_major(h.major), C.uint32_t(h.argument))
+	}
+	p := C.CBytes(content)
+	defer C.free(p)
+	C.bm_write_string(&w, C.enum_bm_major(major), p, C.size_t(len(content)))
+	return C.GoBytes(out, C.int(room)+1), int(w.len)
+}
+
+// certificate is struct bm_certificate.
+type certificate struct {
+	signed, issuer, subject, key, signature []byte
+	notBefore, product                      uint32
+	first, last                             uint64
+}
+
+func parseOrder(b []byte) (certificate, error) { return parse(b, true) }
+func parseUnit(b []byte) (certificate, error)  { return parse(b, false) }
+
+func parse(b []byte, order bool) (certificate, error) {
+	p := C.CBytes(b)
+	defer C.free(p)
+	var c C.struct_bm_certificate
+	var status C.int
+	issuerSize, subjectSize := C.size_t(C.BM_ORDER_NAME_SIZE), C.size_t(C.BM_UNIT_NAME_SIZE)
+	if order {
+		status = C.bm_c509_order(&c, (*C.uint8_t)(p), C.size_t(len(b)))
+		issuerSize, subjectSize = C.BM_ROOT_NAME_SIZE, C.BM_ORDER_NAME_SIZE
+	} else {
+		status = C.bm_c509_unit(&c, (*C.uint8_t)(p), C.size_t(len(b)))
+	}
+	if status != C.BM_OK {
+		return certificate{}, errMalformed
+	}
+	parsed := certificate{
+		signed:    bytesOf(c.signed_bytes, c.signed_size),
+		issuer:    bytesOf(c.issuer, issuerSize),
+		subject:   bytesOf(c.subject, subjectSize),
+		key:       bytesOf(c.key, C.BM_COMPRESSED_SIZE),
+		signature: bytesOf(c.signature, C.BM_SIGNATURE_SIZE),
+		notBefore: uint32(c.not_before),
+	}
+	if order {
+		parsed.product, parsed.first, parsed.last = uint32(c.product), uint64(c.first), uint64(c.last)
+	}
+	return parsed, nil
+}

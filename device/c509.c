@@ -1,0 +1,103 @@
+#include "internal.h"
+
+/* The order n of P-256's base point (SP 800-186, 3.2.1.3). */
+static const uint8_t group_order[32] = {
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+};
+
+/* 1 if 0 < number and number times 2^shift < n, else 0. */
+static int in_group(const uint8_t number[32], unsigned shift)
+{
+    int32_t difference = 0; /* number times 2^shift - n so far, in bytes from the last; gcc and clang shift arithmetically */
+    uint32_t any = 0;
+
+    for (unsigned i = 32; i-- > 0;) {
+        difference += (int32_t)((uint32_t)number[i] << shift) - group_order[i];
+        difference >>= 8;
+        any |= number[i];
+    }
+    return difference < 0 && any != 0;
+}
+
+/* 1 if a range is one that an order may carry (docs/formats.md, "Names"), else 0. */
+static int range_allowed(uint64_t first, uint64_t last)
+{
+    /* How many numbers with FF-FE in octets 4 and 5 lie up to last, and before first. */
+    uint64_t up_to_last = ((last >> 24) + 2) >> 16;
+    uint64_t before_first = ((first >> 24) + 1) >> 16;
+
+    return 0 < first && first <= last && last < UINT64_MAX && up_to_last == before_first;
+}
+
+/* An order's certificate or a unit's. */
+static int parse(struct bm_certificate *c, const uint8_t *bytes, size_t size, int order)
+{
+    size_t issuer_size = order ? BM_ROOT_NAME_SIZE : BM_ORDER_NAME_SIZE;
+    size_t subject_size = order ? BM_ORDER_NAME_SIZE : BM_UNIT_NAME_SIZE;
+    const uint8_t *first = NULL;
+    const uint8_t *last = NULL;
+    struct bm_reader r;
+
+    bm_read_start(&r, bytes, size);
+    bm_read_expect(&r, BM_ARRAY, 11);
+    bm_read_expect(&r, BM_UINT, 2); /* natively signed */
+    size_t serial_size = bm_read(&r, BM_BYTES);
+    const uint8_t *serial = bm_read_raw(&r, serial_size);
+    bm_read_expect(&r, BM_UINT, 0); /* ECDSA with SHA-256 */
+    c->issuer = bm_read_bytes(&r, issuer_size);
+    c->not_before = bm_read(&r, BM_UINT);
+    bm_read_expect(&r, BM_SIMPLE, BM_NULL); /* no notAfter */
+    c->subject = bm_read_bytes(&r, subject_size);
+    bm_read_expect(&r, BM_UINT, 1); /* P-256 */
+    c->key = bm_read_bytes(&r, BM_COMPRESSED_SIZE);
+    if (order) {
+        bm_read_expect(&r, BM_ARRAY, 6);
+        bm_read_expect(&r, BM_NINT, 2 - 1); /* critical keyUsage */
+        bm_read_expect(&r, BM_UINT, 32);    /* keyCertSign */
+        bm_read_expect(&r, BM_NINT, 4 - 1); /* critical basicConstraints */
+        bm_read_expect(&r, BM_UINT, 0);     /* pathLen */
+        bm_read_expect(&r, BM_NINT, 33000 - 1);
+        bm_read_expect(&r, BM_ARRAY, 3);
+        c->product = bm_read(&r, BM_UINT);
+        first = bm_read_bytes(&r, BM_UNIT_NAME_SIZE);
+        last = bm_read_bytes(&r, BM_UNIT_NAME_SIZE);
+    } else {
+        bm_read_expect(&r, BM_NINT, 1 - 1); /* critical keyUsage, digitalSignature */
+    }
+    c->signature = bm_read_bytes(&r, BM_SIGNATURE_SIZE);
+    if (bm_read_end(&r) != BM_OK) {
+        return BM_ERR_MALFORMED;
+    }
+
+    c->signed_bytes = bytes + 1;
+    c->signed_size = (size_t)(c->signature - bytes) - 1 - 2; /* without the array's head and the signature's */
+
+    /* The subject ends in the serial, whose leading zeros C509 drops. */
+    size_t number_size = order ? 2 : BM_UNIT_NAME_SIZE;
+    int good = 0 < serial_size && serial_size <= number_size && serial[0] != 0 &&
+               bm_get(serial, serial_size) == bm_get(c->subject + subject_size - number_size, number_size) &&
+               bm_root_name_allowed(c->issuer) && c->key[0] >> 1 == 1 && in_group(c->signature, 0) &&
+               in_group(c->signature + 32, 1); /* low s: 2 s < n */
+    if (order) {
+        c->first = bm_get(first, BM_UNIT_NAME_SIZE);
+        c->last = bm_get(last, BM_UNIT_NAME_SIZE);
+        good = good && bm_equal(c->subject, c->issuer, BM_ROOT_NAME_SIZE) && range_allowed(c->first, c->last);
+    }
+    return good ? BM_OK : BM_ERR_MALFORMED;
+}
+
+int bm_root_name_allowed(const uint8_t name[BM_ROOT_NAME_SIZE])
+{
+    return name[0] <= 1 && name[1] != 0;
+}
+
+int bm_c509_order(struct bm_certificate *c, const uint8_t *bytes, size_t size)
+{
+    return parse(c, bytes, size, 1);
+}
+
+int bm_c509_unit(struct bm_certificate *c, const uint8_t *bytes, size_t size)
+{
+    return parse(c, bytes, size, 0);
+}

@@ -1,0 +1,98 @@
+#include "internal.h"
+
+void bm_read_start(struct bm_reader *r, const uint8_t *bytes, size_t size)
+{
+    r->bytes = bytes;
+    r->size = size;
+    r->at = 0;
+    r->bad = 0;
+}
+
+const uint8_t *bm_read_raw(struct bm_reader *r, size_t size)
+{
+    if (r->bad || size > r->size - r->at) {
+        r->bad = 1;
+        return NULL;
+    }
+    r->at += size;
+    return r->bytes + (r->at - size);
+}
+
+uint32_t bm_read(struct bm_reader *r, enum bm_major major)
+{
+    const uint8_t *head = bm_read_raw(r, 1);
+    if (head == NULL) {
+        return 0;
+    }
+    uint32_t argument = *head & 31;
+    if (argument >= 24) { /* RFC 8949, section 3: 24, 25, 26 announce 1, 2, 4 bytes */
+        uint32_t size = argument < 27 ? 1u << (argument - 24) : 0;
+        const uint8_t *bytes = bm_read_raw(r, size);
+        if (bytes == NULL) {
+            return 0;
+        }
+        argument = (uint32_t)bm_get(bytes, size);
+        if (size == 0 || argument < (size == 1 ? 24 : 1u << 4 * size)) {
+            r->bad = 1;
+        }
+    }
+    if (*head >> 5 != (int)major) {
+        r->bad = 1;
+    }
+    return r->bad ? 0 : argument;
+}
+
+void bm_read_expect(struct bm_reader *r, enum bm_major major, uint32_t argument)
+{
+    if (bm_read(r, major) != argument) {
+        r->bad = 1;
+    }
+}
+
+const uint8_t *bm_read_bytes(struct bm_reader *r, size_t size)
+{
+    bm_read_expect(r, BM_BYTES, (uint32_t)size);
+    return bm_read_raw(r, size);
+}
+
+int bm_read_end(const struct bm_reader *r)
+{
+    return r->bad || r->at != r->size ? BM_ERR_MALFORMED : BM_OK;
+}
+
+void bm_write_start(struct bm_writer *w, uint8_t *out, size_t size)
+{
+    w->out = out;
+    w->size = size;
+    w->len = 0;
+}
+
+void bm_write_raw(struct bm_writer *w, const uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++, w->len++) {
+        if (w->len < w->size) {
+            w->out[w->len] = bytes[i];
+        }
+    }
+}
+
+void bm_write(struct bm_writer *w, enum bm_major major, uint32_t argument)
+{
+    uint8_t head[5];
+    uint32_t kind = argument; /* the head's low five bits */
+    size_t size = 0;
+
+    if (argument >= 24) {
+        size = argument < 0x100 ? 1 : argument < 0x10000 ? 2 : 4;
+        kind = 24 + (uint32_t)size / 2; /* 1, 2, 4 bytes: 24, 25, 26 */
+    }
+    head[0] = (uint8_t)((uint32_t)major << 5 | kind);
+    bm_put(head + 1, size, argument);
+    bm_write_raw(w, head, 1 + size);
+}
+
+void bm_write_string(struct bm_writer *w, enum bm_major major, const void *bytes, size_t size)
+{
+    bm_write(w, major, (uint32_t)size);
+    bm_write_raw(w, bytes, size);
+}

@@ -1,0 +1,55 @@
+package device
+
+import "fmt"
+
+// Check is the first thing that does not hold in what a unit is given at its birth: enum bm_check of birthmark.h, and the
+// detail of status 6 in docs/wire.md. A unit checks in ascending order.
+type Check int
+
+const (
+	CheckAnchor         Check = 1 + iota // not the one in the image
+	CheckOrder                           // certificate malformed or not of the profile
+	CheckOrderIssuer                     // not the anchor's root
+	CheckOrderSignature                  //
+	CheckProduct                         // the order builds another one
+	CheckUnit                            // certificate malformed or not of the profile
+	CheckUnitIssuer                      // not the order
+	CheckSerial                          // outside the order's range
+	CheckKey                             // not this chip's
+	CheckUnitSignature                   //
+)
+
+// Error says in words what does not hold.
+func (c Check) Error() string {
+	switch c {
+	case CheckAnchor:
+		return "the anchor is not the one in the unit's image"
+	case CheckOrder:
+		return "the order's certificate is malformed or not of the profile"
+	case CheckOrderIssuer:
+		return "the order's issuer is not the anchor's root"
+	case CheckOrderSignature:
+		return "the order's signature does not hold"
+	case CheckProduct:
+		return "the order is for another product"
+	case CheckUnit:
+		return "the unit's certificate is malformed or not of the profile"
+	case CheckUnitIssuer:
+		return "the unit's issuer is not the order"
+	case CheckSerial:
+		return "the unit's serial is outside the order's range"
+	case CheckKey:
+		return "the certificate's key is not the chip's"
+	case CheckUnitSignature:
+		return "the unit's signature does not hold"
+	}
+	return fmt.Sprintf("check %d, which this version does not know", int(c))
+}
+
+// Birth is what a unit is given, and the key that its chip made.
+type Birth struct {
+	Anchor []byte // 98 bytes (docs/formats.md)
+	Order  []byte // the order's C509 certificate
+	Unit   []byte // the unit's C509 certificate
+	Key    []byte // 64 bytes, X then Y
+}

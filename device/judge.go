@@ -1,0 +1,67 @@
+package device
+
+/*
+#include <stdlib.h>
+#include "birthmark.h"
+
+typedef const uint8_t const_byte; // lets the exported function have bm_port's very prototype
+
+int bm_judge_verify(void *user, const_byte *key, const_byte *digest, const_byte *signature);
+*/
+import "C"
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"fmt"
+	"math/big"
+	"unsafe"
+)
+
+// Judge gives the opinion of a unit, by its own code, on what it is given at its birth: nil, or the first Check that
+// does not hold. Its image has this anchor hash and product. The checks are those of docs/wire.md, status 6; signatures are
+// verified by crypto/ecdsa in place of the chip. A key or anchor of the wrong size is an error that is no Check.
+func Judge(anchorHash [32]byte, product uint32, b Birth) error {
+	if len(b.Anchor) != C.BM_ANCHOR_SIZE || len(b.Key) != C.BM_KEY_SIZE {
+		return fmt.Errorf("judge a birth: anchor of %d bytes and key of %d, not %d and %d",
+			len(b.Anchor), len(b.Key), C.BM_ANCHOR_SIZE, C.BM_KEY_SIZE)
+	}
+	anchor, order, unit, key := C.CBytes(b.Anchor), C.CBytes(b.Order), C.CBytes(b.Unit), C.CBytes(b.Key)
+	defer C.free(anchor)
+	defer C.free(order)
+	defer C.free(unit)
+	defer C.free(key)
+
+	image := C.struct_bm_image{product: C.uint32_t(product)}
+	for i, v := range anchorHash {
+		image.anchor_hash[i] = C.uint8_t(v)
+	}
+	port := C.struct_bm_port{verify: (*[0]byte)(C.bm_judge_verify)}
+	birth := C.struct_bm_birth{
+		anchor:     (*C.uint8_t)(anchor),
+		order:      (*C.uint8_t)(order),
+		order_size: C.size_t(len(b.Order)),
+		unit:       (*C.uint8_t)(unit),
+		unit_size:  C.size_t(len(b.Unit)),
+		key:        (*C.uint8_t)(key),
+	}
+	if status := C.bm_trust(&port, &image, &birth); status != C.BM_OK {
+		return Check(status) // never BM_ERR_PORT: bm_judge_verify does not return it
+	}
+	return nil
+}
+
+//export bm_judge_verify
+func bm_judge_verify(_ unsafe.Pointer, key, digest, signature *C.const_byte) C.int {
+	xy := unsafe.Slice((*byte)(key), C.BM_KEY_SIZE)
+	rs := unsafe.Slice((*byte)(signature), C.BM_SIGNATURE_SIZE)
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{4}, xy...))
+	if err != nil {
+		return C.BM_ERR_AUTH
+	}
+	r, s := new(big.Int).SetBytes(rs[:32]), new(big.Int).SetBytes(rs[32:])
+	if !ecdsa.Verify(public, unsafe.Slice((*byte)(digest), C.BM_HASH_SIZE), r, s) {
+		return C.BM_ERR_AUTH
+	}
+	return C.BM_OK
+}

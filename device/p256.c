@@ -1,0 +1,178 @@
+/* A field element is 16 limbs of 16 bits, least significant first, below p = 2^256 - 2^224 + 2^192 + 2^96 - 1
+ * (SP 800-186, 3.2.1.3). A Cortex-M0+ multiplies 32 by 32 to 32 bits, which is a product of two limbs, and the powers of
+ * two in p lie on limb boundaries, so that reduction only adds whole limbs. */
+#include "internal.h"
+
+enum { LIMBS = 16 };
+
+typedef uint16_t element[LIMBS];
+
+/* A product, or any sum of limbs, before reduction; each function below works in the caller's one. */
+typedef int32_t wide[2 * LIMBS];
+
+static const element curve_b = {0x604b, 0x27d2, 0x3c3e, 0x3bce, 0xb0f6, 0xcc53, 0x06b0, 0x651d,
+                                0x86bc, 0x7698, 0xbd55, 0xb3eb, 0x93e7, 0xaa3a, 0x35d8, 0x5ac6};
+
+/* Add n times 2^224 - 2^192 - 2^96 + 1, which is 2^256 modulo p, with t as limb 0. */
+static void fold(int32_t *t, int32_t n)
+{
+    t[14] += n;
+    t[12] -= n;
+    t[6] -= n;
+    t[0] += n;
+}
+
+/* Fold n in, bring the low limbs to 16 bits each, and return what is left above them. */
+static int32_t carry(wide t, int32_t n)
+{
+    fold(t, n);
+    n = 0;
+    for (unsigned i = 0; i < LIMBS; i++) {
+        n += t[i];
+        t[i] = n & 0xffff;
+        n >>= 16; /* gcc and clang shift arithmetically */
+    }
+    return n;
+}
+
+/* out = t modulo p. The low limbs come below 2^19 in size, the high ones below 2^16. */
+static void reduce(element out, wide t)
+{
+    int32_t n = 0;
+
+    for (unsigned i = LIMBS; i-- > 0;) {
+        fold(t + i, t[i + LIMBS]); /* sums stay below 2^23 */
+    }
+    /* What is left above falls to at most 2^7, then 1, then 0 in size. */
+    for (unsigned round = 0; round < 3; round++) {
+        n = carry(t, n);
+    }
+    /* Adding 2^256 - p overflows exactly when t is p or more, and leaves t - p. */
+    if (carry(t, 1) == 0) {
+        (void)carry(t, -1);
+    }
+    for (unsigned i = 0; i < LIMBS; i++) {
+        out[i] = (uint16_t)t[i];
+    }
+}
+
+static void multiply(wide t, const element a, const element b)
+{
+    for (unsigned i = 0; i < LIMBS; i++) {
+        t[i] = 0;
+    }
+    for (unsigned i = 0; i < LIMBS; i++) {
+        uint32_t sum = 0;
+        for (unsigned j = 0; j < LIMBS; j++) {
+            sum += (uint32_t)t[i + j] + (uint32_t)a[j] * b[i]; /* at most 2^32 - 1 */
+            t[i + j] = (int32_t)(sum & 0xffff);
+            sum >>= 16;
+        }
+        t[i + LIMBS] = (int32_t)sum;
+    }
+}
+
+/* out = a b; out may be a or b. */
+static void product(element out, const element a, const element b, wide t)
+{
+    multiply(t, a, b);
+    reduce(out, t);
+}
+
+/* out = x^3 - 3 x + b, the square of y; out is not x. */
+static void curve(element out, const element x, wide t)
+{
+    product(out, x, x, t);
+    multiply(t, out, x);
+    for (unsigned i = 0; i < LIMBS; i++) {
+        t[i] += curve_b[i] - 3 * x[i];
+    }
+    reduce(out, t);
+}
+
+/* 1 if y squared is square, else 0; square is used up. */
+static int is_root(const element y, element square, wide t)
+{
+    uint32_t difference = 0;
+
+    multiply(t, y, y);
+    for (unsigned i = 0; i < LIMBS; i++) {
+        t[i] -= square[i];
+    }
+    reduce(square, t);
+    for (unsigned i = 0; i < LIMBS; i++) {
+        difference |= square[i];
+    }
+    return difference == 0;
+}
+
+/* y = a root of square if it has one: square^((p + 1) / 4), since p is 3 modulo 4. (p + 1) / 4 is
+ * 2^254 - 2^222 + 2^190 + 2^94; the first of its bits is spent on the copy. */
+static void root(element y, const element square, wide t)
+{
+    for (unsigned i = 0; i < LIMBS; i++) {
+        y[i] = square[i];
+    }
+    for (unsigned bit = 253; bit-- > 0;) {
+        product(y, y, y, t);
+        if (bit >= 222 || bit == 190 || bit == 94) {
+            product(y, y, square, t);
+        }
+    }
+}
+
+static void negate(element y, wide t)
+{
+    for (unsigned i = 0; i < LIMBS; i++) {
+        t[i] = -y[i];
+        t[i + LIMBS] = 0;
+    }
+    reduce(y, t);
+}
+
+/* 1 if the number is below p, else 0. */
+static int load(element out, const uint8_t bytes[32], wide t)
+{
+    for (unsigned i = 0; i < LIMBS; i++) {
+        out[i] = (uint16_t)bm_get(bytes + 30 - 2 * i, 2);
+        t[i] = out[i];
+    }
+    return carry(t, 1) == 0;
+}
+
+int bm_p256_recover(uint8_t key[BM_KEY_SIZE], const uint8_t compressed[BM_COMPRESSED_SIZE])
+{
+    wide t;
+    element square;
+    element y; /* x until its square is known */
+
+    if (compressed[0] >> 1 != 1 || !load(y, compressed + 1, t)) {
+        return BM_ERR_MALFORMED;
+    }
+    curve(square, y, t);
+    root(y, square, t);
+    if (!is_root(y, square, t)) {
+        return BM_ERR_MALFORMED;
+    }
+    if ((y[0] & 1) != (compressed[0] & 1)) {
+        negate(y, t); /* no point has y = 0: the curve's order is odd */
+    }
+    bm_copy(key, compressed + 1, 32);
+    for (unsigned i = 0; i < LIMBS; i++) {
+        bm_put(key + 62 - 2 * i, 2, y[i]);
+    }
+    return BM_OK;
+}
+
+int bm_p256_check(const uint8_t key[BM_KEY_SIZE])
+{
+    wide t;
+    element square;
+    element y; /* x until its square is known */
+
+    if (!load(y, key, t)) {
+        return BM_ERR_MALFORMED;
+    }
+    curve(square, y, t);
+    return load(y, key + 32, t) && is_root(y, square, t) ? BM_OK : BM_ERR_MALFORMED;
+}
