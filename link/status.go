@@ -1,0 +1,119 @@
+package link
+
+import "fmt"
+
+// Status is how a unit answers a request (docs/wire.md, "Messages").
+type Status uint8
+
+// The statuses other than 0, ok.
+const (
+	StatusMalformed     Status = 1
+	StatusSequence      Status = 2 // the unit has restarted, or somebody else talked to it: say Hello
+	StatusState         Status = 3
+	StatusChip          Status = 4
+	StatusConfiguration Status = 5 // never curable: set the unit aside
+	StatusRefused       Status = 6
+	StatusFlash         Status = 7
+)
+
+// StatusError is a unit's answer other than ok.
+type StatusError struct {
+	Verb   string // what was asked, "hello" to "seal"
+	Status Status
+	Detail uint32 // StatusState: a State; StatusChip: the chip's status byte; StatusRefused: the number of the check
+}
+
+// Error says what happened in one sentence.
+func (e *StatusError) Error() string {
+	switch e.Status {
+	case StatusMalformed:
+		return "the unit cannot read the request"
+	case StatusSequence:
+		return "the unit does not know this session"
+	case StatusState:
+		return fmt.Sprintf("the unit does not do this when it is %s", State(min(e.Detail, 255)))
+	case StatusChip:
+		if e.Detail == 0 {
+			return "the unit's chip does not answer"
+		}
+		return fmt.Sprintf("the unit's chip failed with status %#02x", e.Detail)
+	case StatusConfiguration:
+		return "the unit's chip is locked with another configuration"
+	case StatusRefused:
+		return "the unit refuses: " + refusal(e.Detail)
+	case StatusFlash:
+		return "the unit's flash does not hold what was written"
+	default:
+		return fmt.Sprintf("the unit answers with unknown status %d, detail %d", e.Status, e.Detail)
+	}
+}
+
+// refusal says which check of docs/wire.md, status 6, did not hold.
+func refusal(check uint32) string {
+	switch check {
+	case 1:
+		return "the anchor is not the one that its firmware was built for"
+	case 2:
+		return "the order certificate is malformed or not of the profile"
+	case 3:
+		return "the order certificate was not issued by the anchor's root"
+	case 4:
+		return "the order certificate's signature does not hold"
+	case 5:
+		return "the order is for another product"
+	case 6:
+		return "the unit certificate is malformed or not of the profile"
+	case 7:
+		return "the unit certificate was not issued by the order"
+	case 8:
+		return "the serial number is outside the order's range"
+	case 9:
+		return "the certificate is for another key than the chip's"
+	case 10:
+		return "the unit certificate's signature does not hold"
+	default:
+		return fmt.Sprintf("unknown check %d", check)
+	}
+}
+
+// State is how far a unit has come.
+type State uint8
+
+// The states of docs/wire.md.
+const (
+	Blank     State = 0 // configuration or data zone open
+	Prepared  State = 1 // both locked, key made
+	Installed State = 2 // certificates stored and good
+	Sealed    State = 3 // certificate slot locked
+	Foreign   State = 4 // locked with a configuration that is not ours
+)
+
+// String gives the state's name in docs/wire.md.
+func (s State) String() string {
+	switch s {
+	case Blank:
+		return "blank"
+	case Prepared:
+		return "prepared"
+	case Installed:
+		return "installed"
+	case Sealed:
+		return "sealed"
+	case Foreign:
+		return "foreign"
+	default:
+		return fmt.Sprintf("in state %d", uint8(s))
+	}
+}
+
+// Locks are the chip's lock bytes, configuration bytes 86 to 89: LockValue, LockConfig, SlotLocked low byte first.
+type Locks [4]byte
+
+// Configuration says whether the configuration zone is locked.
+func (l Locks) Configuration() bool { return l[1] == 0 }
+
+// Data says whether the data zone is locked.
+func (l Locks) Data() bool { return l[0] == 0 }
+
+// Slot says whether slot n, 0 to 15, is locked on its own.
+func (l Locks) Slot(n int) bool { return (uint16(l[3])<<8|uint16(l[2]))>>n&1 == 0 }

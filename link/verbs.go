@@ -1,0 +1,123 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+const (
+	protocol = 1
+	keyUsage = 1   // digitalSignature alone (docs/formats.md, "Unit certificate")
+	maxPeers = 8   // products that one image talks to
+	maxOrder = 155 // bytes of an order certificate
+	maxUnit  = 135 // bytes of a unit certificate
+)
+
+// Hello is what a unit says about itself. Before the seal nothing of it is proven.
+type Hello struct {
+	Chip             [9]byte // the chip's serial number
+	Revision         [4]byte // the chip's, from its Info command
+	Firmware         [32]byte
+	AnchorHash       [32]byte // of the anchor that the firmware was built for
+	Product          uint32
+	Peers            []uint32 // products that the unit accepts as peers, 1 to 8
+	State            State
+	Locks            Locks
+	OrderCertificate []byte  // at most 155 bytes, empty when there is none
+	UnitCertificate  []byte  // at most 135 bytes, empty when there is none
+	Generation       *uint32 // of the pairing record, nil when there is none
+	DebugClosed      bool
+}
+
+// Proof is a unit's key and its signature over PossessionStatement.
+type Proof struct {
+	Key       [64]byte // P-256, X then Y
+	Signature [64]byte // r then s
+}
+
+// Seal is what a unit reads back after it was sealed.
+type Seal struct {
+	Locks       Locks
+	Generation  uint32
+	DebugClosed bool
+}
+
+// Hello begins a session and asks the unit what it is. It may be said at any time and is what cures StatusSequence.
+//
+// Every request below gives: a *StatusError when the unit declines; ErrSilent or ErrGarbage after three tries, when
+// Hello is the way to find out how far the unit got; ErrUnitChanged when the chip is not the one of the requests
+// before; the port's error, ErrGone of a Port; the context's error at once when it ends.
+func (c *Conversation) Hello(ctx context.Context) (Hello, error) {
+	c.newSession()
+	var h Hello
+	var version uint32
+	err := c.call(ctx, request{verb: 1, name: "hello", limit: 2 * time.Second},
+		&version, &h.Revision, &h.Firmware, &h.AnchorHash, &h.Product, &h.Peers, &h.State, &h.Locks,
+		&h.OrderCertificate, &h.UnitCertificate, &h.Generation, &h.DebugClosed)
+	if err != nil {
+		return Hello{}, err
+	}
+	switch {
+	case version != protocol:
+		err = fmt.Errorf("protocol %d, not %d", version, protocol)
+	case len(h.Peers) == 0 || len(h.Peers) > maxPeers:
+		err = fmt.Errorf("%d peers", len(h.Peers))
+	case h.State > Foreign:
+		err = fmt.Errorf("state %d", h.State)
+	case h.OrderCertificate == nil || h.UnitCertificate == nil:
+		err = errors.New("null for a certificate")
+	case len(h.OrderCertificate) > maxOrder || len(h.UnitCertificate) > maxUnit:
+		err = fmt.Errorf("certificates of %d and %d bytes", len(h.OrderCertificate), len(h.UnitCertificate))
+	}
+	if err != nil {
+		return Hello{}, fmt.Errorf("hello: %w: %w", ErrGarbage, err)
+	}
+	h.Chip = *c.chip
+	return h, nil
+}
+
+// Prepare has the chip configured, locked and given its keys, whatever of that is still to do, and gets its
+// configuration zone.
+func (c *Conversation) Prepare(ctx context.Context) (configuration [128]byte, err error) {
+	err = c.call(ctx, request{verb: 2, name: "prepare", limit: 15 * time.Second}, &configuration)
+	return configuration, err
+}
+
+// Prove gets the unit's key and its signature over PossessionStatement; order is the order's name, 4 bytes. The
+// signature is not checked here.
+func (c *Conversation) Prove(ctx context.Context, challenge [32]byte, order []byte) (Proof, error) {
+	var p Proof
+	var attestation cbor.RawMessage
+	err := c.call(ctx, request{verb: 3, name: "prove", limit: 3 * time.Second, arguments: []any{challenge, order, keyUsage}},
+		&p.Key, &attestation, &p.Signature)
+	if err != nil {
+		return Proof{}, err
+	}
+	if !bytes.Equal(attestation, []byte{cborNull}) {
+		return Proof{}, fmt.Errorf("prove: %w: an attestation of an unknown kind", ErrGarbage)
+	}
+	return p, nil
+}
+
+// Install has the unit check and store an anchor, 98 bytes, and the two certificates, and gets its signature over
+// InstalledStatement. The signature is not checked here.
+func (c *Conversation) Install(ctx context.Context, challenge [32]byte, anchor, order, unit []byte) (signature [64]byte, err error) {
+	err = c.call(ctx, request{verb: 4, name: "install", limit: 8 * time.Second, arguments: []any{challenge, anchor, order, unit}},
+		&signature)
+	return signature, err
+}
+
+// Seal closes the unit for good and gets what it reads back.
+func (c *Conversation) Seal(ctx context.Context) (Seal, error) {
+	var s Seal
+	err := c.call(ctx, request{verb: 6, name: "seal", limit: 4 * time.Second}, &s.Locks, &s.Generation, &s.DebugClosed)
+	if err != nil {
+		return Seal{}, err
+	}
+	return s, nil
+}
