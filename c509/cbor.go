@@ -37,9 +37,10 @@ const maxDepth = 16
 // value, and a general decoder such as fxamacker/cbor takes heads longer than needed. The first error
 // sticks; afterwards every method returns a zero value, so that a caller checks err once at the end.
 type reader struct {
-	rest  []byte
-	where string // the field being read, for the error
-	err   error
+	rest   []byte
+	where  string // the field being read, for the error
+	native bool   // inside a natively signed certificate
+	err    error
 }
 
 func (r *reader) fail(kind error, format string, args ...any) {

@@ -1,7 +1,6 @@
 package c509
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -223,14 +222,8 @@ func (e Extension) check(native bool) error {
 		r.raw()
 		return r.end()
 	}
-	der, err := valueToDER(e.ID, e.Value)
-	if err != nil {
-		return err
-	}
-	if value, ok := valueFromDER(e.ID, der); !ok || !bytes.Equal(value, e.Value) {
-		return fmt.Errorf("%w: value has another encoding", ErrMalformed)
-	}
-	return nil
+	_, err := valueToDER(e.ID, e.Value, native)
+	return err
 }
 
 // checkOID refuses an OID where the registry has an encoding for both the extension and its value: that one

@@ -179,7 +179,7 @@ func (a Attribute) check(native bool) error {
 		case a.Value.Kind != Bytes || a.Type != 0:
 			return fmt.Errorf("%w: value of OID %s is not a byte string", ErrMalformed, a.OID)
 		}
-		return checkOID(a.OID)
+		return a.checkOID()
 	}
 	if _, ok := rdnAttributes.id(abs(a.Type)); !ok && !(native && a.Type >= firstPrivate) {
 		return fmt.Errorf("%w: attribute type %d", ErrUnsupported, a.Type)
@@ -195,6 +195,21 @@ func (a Attribute) check(native bool) error {
 		return fmt.Errorf("%w: %q has another encoding", ErrMalformed, a.Value)
 	}
 	return a.checkText(Value{Text, v.String()})
+}
+
+// checkOID refuses the OID form where the registry has one for both the type and the value: that one has to be
+// used (section 3.7).
+func (a Attribute) checkOID() error {
+	if err := checkOID(a.OID); err != nil {
+		return err
+	}
+	if !isElement([]byte(a.Value.Data)) {
+		return fmt.Errorf("%w: value of OID %s is not DER", ErrMalformed, a.OID)
+	}
+	if attributeFromDER(a.OID, []byte(a.Value.Data)) != a {
+		return fmt.Errorf("%w: registered attribute by its OID %s", ErrMalformed, a.OID)
+	}
+	return nil
 }
 
 // checkText holds a text value to the restrictions of its attribute type (section 3.1.4).
