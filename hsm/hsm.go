@@ -1,0 +1,118 @@
+// Package hsm opens the keys that Birthmark signs with: P-256 keys inside a PKCS#11 v2.40 token, or in
+// an encrypted PKCS#8 file. Either comes out as a crypto.Signer that takes SHA-256 digests, returns
+// ASN.1 DER and has verified every signature it returns.
+//
+// A PIN reaches exactly one token, once. A token that was lost comes back without the caller noticing,
+// or as ErrLost.
+package hsm
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Errors that a caller acts on. Where a module answered, its return code is in the text (CKR_...).
+var (
+	ErrNoToken     = errors.New("no such token")
+	ErrAmbiguous   = errors.New("more than one match")
+	ErrPIN         = errors.New("wrong PIN or passphrase")
+	ErrPINLocked   = errors.New("the token takes no PIN")
+	ErrNoKey       = errors.New("no such key")
+	ErrKeyExists   = errors.New("key exists already")
+	ErrLost        = errors.New("token lost")
+	ErrUnsupported = errors.New("this birthmark was built without cgo, so PKCS#11 tokens are not supported; use a build with cgo")
+)
+
+// Options say how a key is reached. The zero value asks at the terminal.
+type Options struct {
+	Module   string    // absolute path of the PKCS#11 module; a URI's module-path goes before it
+	PIN      PINSource // the zero value is the URI's pin-source, or the terminal if it has none
+	Sessions int       // signatures in flight at once on a token; 0 is defaultSessions
+
+	// Modules lets several tokens and keys of one process share a module and a login. Nil gives this key
+	// a module of its own, which refuses to be opened twice.
+	Modules *Modules
+}
+
+const defaultSessions = 4 // a module call is short; more sessions than lanes sign at once gain nothing
+
+// Key signs for one P-256 key, wherever it lives. Sign takes a SHA-256 digest (32 bytes) and
+// crypto.SHA256, and returns an ASN.1 DER signature (RFC 3279, section 2.2.3) that verifies under
+// Public. It is safe for concurrent use until Close, which logs out of the token.
+type Key interface {
+	crypto.Signer
+	io.Closer
+	Description() string // where the key is, for people; no secret
+}
+
+// OpenKey opens the one key that uri names: a PKCS#11 URI (RFC 7512) or a key file, see ParseURI.
+// Errors wrap ErrNoToken, ErrAmbiguous, ErrPIN, ErrPINLocked, ErrNoKey, ErrLost or ErrUnsupported.
+func OpenKey(ctx context.Context, uri string, options Options) (Key, error) {
+	return withKey(ctx, uri, options, openFile, func(ctx context.Context, token *Token, u URI) (*Signer, error) {
+		return token.Signer(ctx, u.Key())
+	})
+}
+
+// CreateKey makes a P-256 key where uri says and opens it: in a token under the URI's object, which is
+// its label, or in a new encrypted file. It never replaces a key: errors wrap ErrKeyExists and those of
+// OpenKey.
+func CreateKey(ctx context.Context, uri string, options Options) (Key, error) {
+	return withKey(ctx, uri, options, createFile, func(ctx context.Context, token *Token, u URI) (*Signer, error) {
+		if u.ID != nil {
+			return nil, fmt.Errorf("create key %q: a new key gets a random id, the URI must not name one", u.Object)
+		}
+		return token.GenerateKey(ctx, u.Object)
+	})
+}
+
+func withKey(ctx context.Context, text string, options Options,
+	file func(context.Context, string, PINSource) (Key, error),
+	inToken func(context.Context, *Token, URI) (*Signer, error)) (Key, error) {
+	u, err := ParseURI(text)
+	if err != nil {
+		return nil, err
+	}
+	if u.File != "" {
+		return file(ctx, u.File, options.PIN)
+	}
+	token, err := Open(ctx, u, options)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := inToken(ctx, token, u)
+	if err != nil {
+		return nil, errors.Join(err, token.Close())
+	}
+	return tokenKey{signer, token}, nil
+}
+
+// tokenKey is the key of a token that was opened for it alone.
+type tokenKey struct {
+	*Signer
+	token *Token
+}
+
+func (k tokenKey) Close() error { return k.token.Close() }
+
+// checkDigest refuses what is not a SHA-256 digest: CKM_ECDSA signs any bytes it is given.
+func checkDigest(digest []byte, opts crypto.SignerOpts) error {
+	if opts == nil || opts.HashFunc() != crypto.SHA256 || len(digest) != sha256.Size {
+		return fmt.Errorf("sign: want a SHA-256 digest of %d bytes, have %d bytes", sha256.Size, len(digest))
+	}
+	return nil
+}
+
+// verified returns der if it is a signature of digest. It is the last step before a signature leaves
+// this package: a fault in a token or in memory must not become a published signature, which can give
+// the key away.
+func verified(public *ecdsa.PublicKey, digest, der []byte) ([]byte, error) {
+	if !ecdsa.VerifyASN1(public, digest, der) {
+		return nil, errors.New("the signature does not verify under the public key")
+	}
+	return der, nil
+}

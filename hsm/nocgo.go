@@ -1,0 +1,31 @@
+//go:build !cgo
+
+package hsm
+
+import (
+	"context"
+	"crypto"
+	"io"
+)
+
+// The token half of this package, in a build that cannot load a PKCS#11 module. A Token or a Signer
+// cannot be had here, so their methods are never reached.
+type (
+	Modules struct{}
+	Token   struct{}
+	Signer  struct{}
+)
+
+func Open(context.Context, URI, Options) (*Token, error) { return nil, ErrUnsupported }
+func List(string) ([]TokenInfo, error)                   { return nil, ErrUnsupported }
+
+func (*Token) Close() error                                         { return nil }
+func (*Token) Signer(context.Context, Selector) (*Signer, error)    { return nil, ErrUnsupported }
+func (*Token) GenerateKey(context.Context, string) (*Signer, error) { return nil, ErrUnsupported }
+func (*Token) DestroyKey(context.Context, Selector) error           { return ErrUnsupported }
+
+func (*Signer) Public() crypto.PublicKey { return nil }
+func (*Signer) Description() string      { return "" }
+func (*Signer) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, ErrUnsupported
+}
