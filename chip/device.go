@@ -1,6 +1,6 @@
 // Package chip is the ATECC608 secure element as seen from its bus: the groups that it exchanges, and a
-// simulated chip that answers them as silicon does in every lock state, with its slot policies, volatile
-// state, watchdog, status codes and execution times.
+// simulated chip that answers them with the lock states, slot policies, volatile state, watchdog, status
+// codes and execution times that public documents describe.
 //
 // The commands are Info, Random, Nonce, GenKey, Sign, Verify, ECDH, AES, Read, Write, Lock and Counter;
 // any other opcode is a parse error (0x03), and so are GenKey's digest and MAC modes and Verify's

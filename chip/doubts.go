@@ -5,8 +5,8 @@ import "time"
 // What no public document says about the ATECC608, or only by example. Each item is one guess; whoever
 // has a chip to try it on changes it here.
 
-// Contents of a blank chip. Production lines write every policy and never read unwritten slots, so the
-// values matter only in that they are nobody's wanted ones.
+// Contents of a blank chip. A line writes every policy itself; these are ones that no line wants, so that
+// one which was forgotten shows when the line reads back.
 const (
 	factorySlotConfig = 0x0F0F // written in clear and readable
 	factoryKeyConfig  = 0x003C // plain data, lockable
@@ -22,8 +22,8 @@ const (
 	longWatchdog  = 13 * time.Second
 )
 
-// From which stage on a command works at all. Documents agree on Sign, ECDH, slot AES and stored Verify
-// (data locked) and on GenKey (configuration locked); vendor's tests run these others no earlier.
+// From which stage on a command works. Documents speak of Sign, ECDH, slot AES and stored Verify (data
+// locked) and of GenKey (configuration locked), not of these.
 const (
 	verifyExternalFrom = dataLocked
 	slotLockFrom       = dataLocked
@@ -66,8 +66,8 @@ func (c slotConfig) writePolicy() writePolicy {
 func (c slotConfig) genKeyAfterLock() bool { return c&0x2000 != 0 }
 
 // slotWritable says whether Write may put size bytes in clear into a slot now. Policies are taken to
-// begin with the data lock; private keys and locked slots to refuse always; and secret slots, as in the
-// older chips of the family, to take whole blocks only.
+// begin with the data lock; private keys and locked slots to refuse always; and secret slots to take
+// whole blocks only, as a word of a secret at a time would be easy to guess.
 func (e *eeprom) slotWritable(slot, size int) bool {
 	stage := e.stage()
 	if stage == configOpen || e.keyConfig(slot).private() || e.slotLocked(slot) {
@@ -119,6 +119,9 @@ func countMatch(b byte) (slot int, enabled bool) { return int(b >> 4), b&1 != 0 
 
 // Choices that are no constant, and where they are made:
 //
+//   - Wake: a chip that is awake answers the wake token as one that slept.
+//   - Exchange: a parse error takes no time, any other refusal all of the command's.
+//   - draw: Nonce works with the constant number while the configuration is open.
 //   - read: a 32-byte Read that runs past the end of a slot is a parse error.
 //   - writeConfig: Write may clear bits of SlotLocked in the open configuration, never set them.
 //   - lock: a slot is locked without a checksum, param2 is 0 with and without mode bit 7; public hosts
