@@ -9,7 +9,7 @@ import "time"
 // one which was forgotten shows when the line reads back.
 const (
 	factorySlotConfig = 0x0F0F // written in clear and readable
-	factoryKeyConfig  = 0x003C // plain data, lockable
+	factoryKeyConfig  = 0x0038 // AES key, lockable
 	erased            = 0xFF   // OTP and slots
 )
 
@@ -38,36 +38,15 @@ const (
 	invalidStoredPoint = executionError
 )
 
-// writePolicy is the meaning of SlotConfig's WriteConfig (bits 12 to 15) for Write, deduced from public
-// sample configurations. For a private key the bits mean GenKey and PrivWrite instead.
-type writePolicy int
-
-const (
-	writeNever writePolicy = iota
-	writeAlways
-	writePublicInvalid // while the public key in the slot is not validated
-	writeEncrypted     // with a TempKey made by GenDig
-)
-
-func (c slotConfig) writePolicy() writePolicy {
-	switch wc := c >> 12; {
-	case wc == 0:
-		return writeAlways
-	case wc == 1:
-		return writePublicInvalid
-	case wc&4 != 0:
-		return writeEncrypted
-	default:
-		return writeNever
-	}
-}
-
-// genKeyAfterLock says that GenKey may replace a private key when the data zone is locked.
+// genKeyAfterLock says that GenKey may replace a private key when the data zone is locked: for a private
+// key the bits of WriteConfig mean GenKey (13) and PrivWrite (14).
 func (c slotConfig) genKeyAfterLock() bool { return c&0x2000 != 0 }
 
 // slotWritable says whether Write may put size bytes in clear into a slot now. Policies are taken to
 // begin with the data lock; private keys and locked slots to refuse always; and secret slots to take
-// whole blocks only, as a word of a secret at a time would be easy to guess.
+// whole blocks only, as a word of a secret at a time would be easy to guess. What WriteConfig (bits 12 to
+// 15) means is deduced from public sample configurations: 0000 always, 0001 while the public key in the
+// slot is not validated, x1xx encrypted with a TempKey made by GenDig, else never.
 func (e *eeprom) slotWritable(slot, size int) bool {
 	stage := e.stage()
 	if stage == configOpen || e.keyConfig(slot).private() || e.slotLocked(slot) {
@@ -80,10 +59,10 @@ func (e *eeprom) slotWritable(slot, size int) bool {
 	if sc.secret() && size != blockSize {
 		return false
 	}
-	switch sc.writePolicy() {
-	case writeAlways:
+	switch sc >> 12 {
+	case 0:
 		return true
-	case writePublicInvalid:
+	case 1:
 		return !e.publicValid(slot)
 	default:
 		return false
