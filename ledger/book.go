@@ -158,7 +158,10 @@ func Open(path string, anchor [32]byte) (*Book, error) {
 	}
 	// The process before may have died after a failed fsync. Its last commit then is in the page cache, where we read
 	// it, but perhaps not on the disk; to move the write-ahead log into the main file writes it again, checked.
-	err = b.write(context.Background(), func(context.Context, *sql.Tx) error { return nil })
+	err = b.write(context.Background(), func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)) // a write that changes nothing
+		return err
+	})
 	if err == nil {
 		err = b.checkpoint("PASSIVE")
 	}
@@ -173,7 +176,7 @@ func Open(path string, anchor [32]byte) (*Book, error) {
 // medium if its last writer closed it.
 func OpenReadOnly(path string, anchor [32]byte) (*Book, error) {
 	b, err := open(path, anchor, "mode=ro")
-	if code(err)&primaryCode == sqlite3.SQLITE_CANTOPEN {
+	if primary := code(err) & primaryCode; primary == sqlite3.SQLITE_CANTOPEN || primary == sqlite3.SQLITE_READONLY {
 		// SQLite wants to make the -shm file. Without a write-ahead log the main file is all there is, and it can be
 		// read as it stands.
 		if _, missing := os.Stat(path + "-wal"); errors.Is(missing, fs.ErrNotExist) {
@@ -232,7 +235,11 @@ func identify(db *sql.DB) (Identity, error) {
 	if version != schemaVersion {
 		return Identity{}, fmt.Errorf("%w: %d, this program writes %d", ErrVersion, version, schemaVersion)
 	}
-	return readIdentity(context.Background(), db)
+	id, err := readIdentity(context.Background(), db)
+	if errors.Is(err, sql.ErrNoRows) || code(err) == sqlite3.SQLITE_ERROR { // no such row; no such table or column
+		return Identity{}, fmt.Errorf("%w: it names no authority", ErrNotLedger)
+	}
+	return id, err
 }
 
 // readIdentity reads the one row of book; q is a database or a transaction on one.
