@@ -26,6 +26,15 @@ func Judge(anchorHash [32]byte, product uint32, b Birth) error {
 		return fmt.Errorf("judge a birth: anchor of %d bytes and key of %d, not %d and %d",
 			len(b.Anchor), len(b.Key), C.BM_ANCHOR_SIZE, C.BM_KEY_SIZE)
 	}
+	port := C.struct_bm_port{verify: (*[0]byte)(C.bm_judge_verify)}
+	if status := trust(&port, anchorHash, product, b); status != C.BM_OK {
+		return Check(status) // positive: bm_judge_verify has no chip that could fail
+	}
+	return nil
+}
+
+// trust calls bm_trust on copies in C memory, each of exactly its size.
+func trust(port *C.struct_bm_port, anchorHash [32]byte, product uint32, b Birth) C.int {
 	anchor, order, unit, key := C.CBytes(b.Anchor), C.CBytes(b.Order), C.CBytes(b.Unit), C.CBytes(b.Key)
 	defer C.free(anchor)
 	defer C.free(order)
@@ -36,7 +45,6 @@ func Judge(anchorHash [32]byte, product uint32, b Birth) error {
 	for i, v := range anchorHash {
 		image.anchor_hash[i] = C.uint8_t(v)
 	}
-	port := C.struct_bm_port{verify: (*[0]byte)(C.bm_judge_verify)}
 	birth := C.struct_bm_birth{
 		anchor:     (*C.uint8_t)(anchor),
 		order:      (*C.uint8_t)(order),
@@ -45,10 +53,7 @@ func Judge(anchorHash [32]byte, product uint32, b Birth) error {
 		unit_size:  C.size_t(len(b.Unit)),
 		key:        (*C.uint8_t)(key),
 	}
-	if status := C.bm_trust(&port, &image, &birth); status != C.BM_OK {
-		return Check(status) // never BM_ERR_PORT: bm_judge_verify does not return it
-	}
-	return nil
+	return C.bm_trust(port, &image, &birth)
 }
 
 //export bm_judge_verify
