@@ -1,9 +1,9 @@
 package c509
 
 import (
-	"bytes"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -259,19 +259,29 @@ func (v Value) String() string {
 	return v.Data
 }
 
-// String returns the name for people: the value alone for a single common name, else type=value pairs.
+// String returns the name for people: the value alone for a single common name, else type=value pairs. A value
+// that a terminal would not show as it is stands in quotes.
 func (n Name) String() string {
 	if v, ok := n.CommonName(); ok {
-		return v.String()
+		return v.printable()
 	}
-	var b bytes.Buffer
+	var b strings.Builder
 	for i, a := range n {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "%s=%s", a.typeName(), a.Value)
+		fmt.Fprintf(&b, "%s=%s", a.typeName(), a.Value.printable())
 	}
 	return b.String()
+}
+
+// printable quotes text that has anything but printable characters.
+func (v Value) printable() string {
+	s := v.String()
+	if strings.ContainsFunc(s, func(c rune) bool { return !strconv.IsPrint(c) }) {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 func (a Attribute) typeName() string {

@@ -33,7 +33,7 @@ func (t registry) oid(oid string) (registration, bool) {
 	return registration{}, false
 }
 
-// name returns the identifier of a registered value, and any other value in decimal.
+// name returns the identifier of a registered value, and one of private use in decimal.
 func (t registry) name(id int) string {
 	if e, ok := t.id(id); ok {
 		return e.name
@@ -49,7 +49,7 @@ func (t registry) number(name string) (int, error) {
 		}
 	}
 	n, err := strconv.ParseInt(name, 10, 32)
-	if err != nil || t.name(int(n)) != name {
+	if err != nil || n < firstPrivate || strconv.FormatInt(n, 10) != name {
 		return 0, fmt.Errorf("%w: name %q", ErrUnsupported, name)
 	}
 	return int(n), nil
