@@ -37,6 +37,15 @@ enum bm_status {
     BM_ERR_PORT = -5       /* the chip, the flash or another port call failed */
 };
 
+/* How far a unit has come; the numbers are those of docs/wire.md, "Messages". */
+enum bm_unit_state {
+    BM_UNIT_BLANK = 0,     /* the chip's configuration or data zone is open */
+    BM_UNIT_PREPARED = 1,  /* both locked, key made */
+    BM_UNIT_INSTALLED = 2, /* certificates stored and good */
+    BM_UNIT_SEALED = 3,    /* certificates locked */
+    BM_UNIT_FOREIGN = 4    /* another configuration is locked */
+};
+
 /* What a firmware image is built with; `birthmark ca bundle --c` writes it. */
 struct bm_image {
     uint8_t anchor_hash[BM_HASH_SIZE];   /* SHA-256 of the first anchor */

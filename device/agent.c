@@ -1,0 +1,568 @@
+#include "agent.h"
+
+#include "flash.h"
+#include "internal.h"
+#include "pairing.h"
+
+enum verb { HELLO = 1, PREPARE = 2, PROVE = 3, INSTALL = 4, SEAL = 6 };
+
+enum reply_status {
+    OK = 0,
+    MALFORMED = 1,
+    SEQUENCE = 2,
+    STATE = 3,
+    CHIP = 4,
+    CONFIGURATION = 5,
+    REFUSED = 6,
+    FLASH = 7
+};
+
+enum {
+    PROTOCOL = 1,
+    CHALLENGE_SIZE = 32,
+    REVISION_SIZE = 4,
+    LOCKS_SIZE = 4,
+    SEQUENCE_MAX = 255,
+    REQUEST_ITEMS = 3, /* session, sequence, verb */
+    REPLY_ITEMS = 5,   /* session, sequence, verb, status, serial */
+    DIGITAL_SIGNATURE = 1, /* keyUsage */
+    ARRAY_OF_TWO = 0x82   /* CBOR head */
+};
+
+/* What the station sent, and where the reply goes. */
+struct call {
+    uint32_t items;
+    uint32_t session;
+    uint32_t sequence;
+    uint32_t verb;
+    struct bm_reader arguments;
+    struct bm_writer reply;
+};
+
+/* How a verb ended; detail counts when status is not OK. */
+struct outcome {
+    uint8_t status;
+    uint8_t detail;
+};
+
+static const struct outcome good = {OK, 0};
+
+static struct outcome refuse(enum reply_status status, unsigned detail)
+{
+    return (struct outcome){(uint8_t)status, (uint8_t)detail};
+}
+
+/* 1 if so many arguments were read, all good, and nothing follows. */
+static int parsed(const struct call *c, unsigned arguments)
+{
+    return c->items == REQUEST_ITEMS + arguments && bm_read_end(&c->arguments) == BM_OK;
+}
+
+static struct outcome chip_failed(const struct bm_agent *a)
+{
+    return refuse(CHIP, a->chip->status);
+}
+
+/* Where the unit stands, as its chip and flash say at this moment: nothing is remembered between requests. */
+struct survey {
+    enum bm_unit_state state;
+    uint8_t revision[REVISION_SIZE];
+    uint8_t locks[LOCKS_SIZE];
+    uint8_t key[BM_KEY_SIZE]; /* from BM_UNIT_PREPARED on */
+};
+
+/* The certificates in slot 8; both sizes are 0 if there are none. */
+struct stored {
+    const uint8_t *order;
+    size_t order_size;
+    const uint8_t *unit;
+    size_t unit_size;
+};
+
+/* The chip's part of a survey, which never says BM_UNIT_INSTALLED: that takes the certificates. */
+static struct outcome survey_chip(struct bm_agent *a, struct survey *s)
+{
+    uint8_t zone[BM_ATECC608_ZONE_SIZE];
+
+    if (bm_atecc608_zone(a->chip, zone) != BM_OK) {
+        return chip_failed(a);
+    }
+    bm_atecc608_serial(zone, a->serial);
+    bm_copy(s->revision, zone + BM_ATECC608_AT_REVISION, REVISION_SIZE);
+    bm_copy(s->locks, zone + BM_ATECC608_AT_LOCKS, LOCKS_SIZE);
+    return bm_atecc608_state(a->chip, zone, &s->state, s->key) == BM_OK ? good : chip_failed(a);
+}
+
+static const uint8_t *read_string(struct bm_reader *r, size_t *size)
+{
+    *size = bm_read(r, BM_BYTES);
+    return bm_read_raw(r, *size);
+}
+
+/* Read slot 8 into the request's buffer, which must no longer be needed. What is not two certificates and zeros counts
+ * as none. */
+static struct outcome load_certificates(struct bm_agent *a, struct stored *c)
+{
+    struct bm_reader r;
+    size_t size = 0;
+
+    do {
+        if (bm_atecc608_read_slot(a->chip, (unsigned)size / BM_ATECC608_BLOCK_SIZE, a->request + size) != BM_OK) {
+            return chip_failed(a);
+        }
+        size += BM_ATECC608_BLOCK_SIZE;
+    } while (size < BM_ATECC608_SLOT_SIZE && a->request[0] == ARRAY_OF_TWO); /* an empty slot costs one read */
+
+    bm_read_start(&r, a->request, size);
+    bm_read_expect(&r, BM_ARRAY, 2);
+    c->order = read_string(&r, &c->order_size);
+    c->unit = read_string(&r, &c->unit_size);
+    while (r.at < r.size && !r.bad) {
+        bm_read_expect(&r, BM_UINT, 0); /* encoded as one zero byte */
+    }
+    if (bm_read_end(&r) != BM_OK || c->order_size > BM_ORDER_CERTIFICATE_MAX || c->unit_size > BM_UNIT_CERTIFICATE_MAX) {
+        c->order_size = 0;
+        c->unit_size = 0;
+    }
+    return good;
+}
+
+/* A prepared unit is installed if what it stores would pass install's checks again. */
+static struct outcome judge_stored(struct bm_agent *a, struct survey *s, const struct stored *c)
+{
+    uint8_t anchor[BM_ANCHOR_SIZE];
+    const struct bm_birth birth = {anchor, c->order, c->order_size, c->unit, c->unit_size, s->key};
+
+    if (c->order_size == 0) {
+        return good;
+    }
+    int status = bm_flash_newest(a->port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE);
+    if (status == BM_OK) {
+        status = bm_trust(a->port, a->image, &birth);
+        if (status == BM_ERR_PORT) {
+            return chip_failed(a);
+        }
+        s->state = status == BM_OK ? BM_UNIT_INSTALLED : s->state;
+        return good;
+    }
+    return status == BM_ERR_STATE ? good : refuse(FLASH, 0);
+}
+
+/* The whole survey; it overwrites the request's buffer. */
+static struct outcome survey(struct bm_agent *a, struct survey *s, struct stored *c)
+{
+    struct outcome o = survey_chip(a, s);
+
+    *c = (struct stored){NULL, 0, NULL, 0};
+    if (o.status == OK && (s->state == BM_UNIT_PREPARED || s->state == BM_UNIT_SEALED)) {
+        o = load_certificates(a, c);
+    }
+    if (o.status == OK && s->state == BM_UNIT_PREPARED) {
+        o = judge_stored(a, s, c);
+    }
+    return o;
+}
+
+/* Start a reply of status OK or, with one result, of another. */
+static void begin(const struct bm_agent *a, struct call *c, unsigned status, unsigned results)
+{
+    bm_write(&c->reply, BM_ARRAY, REPLY_ITEMS + results);
+    bm_write(&c->reply, BM_UINT, c->session);
+    bm_write(&c->reply, BM_UINT, c->sequence);
+    bm_write(&c->reply, BM_NINT, c->verb - 1); /* -verb */
+    bm_write(&c->reply, BM_UINT, status);
+    bm_write_string(&c->reply, BM_BYTES, a->serial, BM_CHIP_SERIAL_SIZE);
+}
+
+/* The results that hello and seal have in common end both. */
+static void write_closed(const struct bm_agent *a, struct call *c)
+{
+    bm_write(&c->reply, BM_SIMPLE, a->board->debug_closed(a->board->user) ? BM_TRUE : BM_FALSE);
+}
+
+static struct outcome hello(struct bm_agent *a, struct call *c)
+{
+    struct survey s;
+    struct stored certificates;
+    uint32_t generation;
+
+    if (!parsed(c, 0)) {
+        return refuse(MALFORMED, 0);
+    }
+    struct outcome o = survey(a, &s, &certificates);
+    if (o.status != OK) {
+        return o;
+    }
+    int paired = bm_pairing_generation(a->port, &generation);
+    if (paired == BM_ERR_PORT) {
+        return refuse(FLASH, 0);
+    }
+    begin(a, c, OK, 12);
+    bm_write(&c->reply, BM_UINT, PROTOCOL);
+    bm_write_string(&c->reply, BM_BYTES, s.revision, REVISION_SIZE);
+    bm_write_string(&c->reply, BM_BYTES, a->image->firmware_hash, BM_HASH_SIZE);
+    bm_write_string(&c->reply, BM_BYTES, a->image->anchor_hash, BM_HASH_SIZE);
+    bm_write(&c->reply, BM_UINT, a->image->product);
+    bm_write(&c->reply, BM_ARRAY, a->image->peer_count);
+    for (unsigned i = 0; i < a->image->peer_count; i++) {
+        bm_write(&c->reply, BM_UINT, a->image->peers[i]);
+    }
+    bm_write(&c->reply, BM_UINT, s.state);
+    bm_write_string(&c->reply, BM_BYTES, s.locks, LOCKS_SIZE);
+    bm_write_string(&c->reply, BM_BYTES, certificates.order, certificates.order_size);
+    bm_write_string(&c->reply, BM_BYTES, certificates.unit, certificates.unit_size);
+    if (paired == BM_OK) {
+        bm_write(&c->reply, BM_UINT, generation);
+    } else {
+        bm_write(&c->reply, BM_SIMPLE, BM_NULL);
+    }
+    write_closed(a, c);
+    return good;
+}
+
+static struct outcome prepare(struct bm_agent *a, struct call *c)
+{
+    uint8_t zone[BM_ATECC608_ZONE_SIZE];
+    struct survey s;
+
+    if (!parsed(c, 0)) {
+        return refuse(MALFORMED, 0);
+    }
+    struct outcome o = survey_chip(a, &s);
+    if (o.status != OK) {
+        return o;
+    }
+    if (s.state == BM_UNIT_SEALED) {
+        return refuse(STATE, s.state);
+    }
+    int status = bm_atecc608_prepare(a->chip, zone);
+    if (status != BM_OK) {
+        return status == BM_ERR_STATE ? refuse(CONFIGURATION, 0) : chip_failed(a);
+    }
+    begin(a, c, OK, 1);
+    bm_write_string(&c->reply, BM_BYTES, zone, BM_ATECC608_ZONE_SIZE);
+    return good;
+}
+
+/* Prove and install work on a unit with a key and open certificates, whether it has some or not. */
+static struct outcome expect_prepared(struct bm_agent *a, struct survey *s)
+{
+    struct outcome o = survey_chip(a, s);
+
+    return o.status == OK && s->state != BM_UNIT_PREPARED ? refuse(STATE, s->state) : o;
+}
+
+/* Start a statement (docs/formats.md) in the reply's buffer, which is free until begin. */
+static void begin_statement(struct bm_agent *a, struct bm_writer *w, const char *title, size_t title_size, unsigned items)
+{
+    bm_write_start(w, a->reply, BM_REPLY_MAX);
+    bm_write(w, BM_ARRAY, items);
+    bm_write_string(w, BM_TEXT, title, title_size);
+}
+
+static int sign_statement(const struct bm_agent *a, const struct bm_writer *w, uint8_t signature[BM_SIGNATURE_SIZE])
+{
+    uint8_t digest[BM_HASH_SIZE];
+
+    bm_sha256(digest, w->out, w->len);
+    return a->port->sign(a->port->user, digest, signature);
+}
+
+static struct outcome prove(struct bm_agent *a, struct call *c)
+{
+    static const char title[] = "birthmark possession 1";
+    uint8_t signature[BM_SIGNATURE_SIZE];
+    struct survey s;
+    struct bm_writer w;
+
+    const uint8_t *challenge = bm_read_bytes(&c->arguments, CHALLENGE_SIZE);
+    const uint8_t *order_name = bm_read_bytes(&c->arguments, BM_ORDER_NAME_SIZE);
+    bm_read_expect(&c->arguments, BM_UINT, DIGITAL_SIGNATURE);
+    if (!parsed(c, 3)) {
+        return refuse(MALFORMED, 0);
+    }
+    struct outcome o = expect_prepared(a, &s);
+    if (o.status != OK) {
+        return o;
+    }
+    begin_statement(a, &w, title, sizeof title - 1, 7);
+    bm_write_string(&w, BM_BYTES, challenge, CHALLENGE_SIZE);
+    bm_write_string(&w, BM_BYTES, order_name, BM_ORDER_NAME_SIZE);
+    bm_write_string(&w, BM_BYTES, a->serial, BM_CHIP_SERIAL_SIZE);
+    bm_write_string(&w, BM_BYTES, a->image->firmware_hash, BM_HASH_SIZE);
+    bm_write(&w, BM_UINT, DIGITAL_SIGNATURE);
+    bm_write_string(&w, BM_BYTES, s.key, BM_KEY_SIZE);
+    if (sign_statement(a, &w, signature) != BM_OK) {
+        return chip_failed(a);
+    }
+    begin(a, c, OK, 3);
+    bm_write_string(&c->reply, BM_BYTES, s.key, BM_KEY_SIZE);
+    bm_write(&c->reply, BM_SIMPLE, BM_NULL); /* no attestation */
+    bm_write_string(&c->reply, BM_BYTES, signature, BM_SIGNATURE_SIZE);
+    return good;
+}
+
+/* Write the anchor unless it is the newest already, and read it back. A page without room for it holds only what
+ * earlier attempts left. */
+static int store_anchor(const struct bm_port *port, const uint8_t anchor[BM_ANCHOR_SIZE])
+{
+    uint8_t back[BM_ANCHOR_SIZE];
+
+    int status = bm_flash_newest(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, back, BM_ANCHOR_SIZE);
+    if (status == BM_OK && bm_equal(back, anchor, BM_ANCHOR_SIZE)) {
+        return BM_OK;
+    }
+    if (status == BM_ERR_PORT) {
+        return status;
+    }
+    status = bm_flash_append(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE);
+    if (status == BM_ERR_SPACE) {
+        if (port->flash_erase(port->user, BM_PAGE_TRUST) != BM_OK) {
+            return BM_ERR_PORT;
+        }
+        status = bm_flash_append(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE);
+    }
+    return status;
+}
+
+/* Make slot 8 hold slot's bytes and read all of it back. A block that already does is not written again. */
+static int store_certificates(struct bm_atecc608 *chip, const uint8_t slot[BM_ATECC608_SLOT_SIZE])
+{
+    uint8_t block[BM_ATECC608_BLOCK_SIZE];
+
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (unsigned i = 0; i < BM_ATECC608_SLOT_SIZE / BM_ATECC608_BLOCK_SIZE; i++) {
+            const uint8_t *wanted = slot + i * BM_ATECC608_BLOCK_SIZE;
+            if (bm_atecc608_read_slot(chip, i, block) != BM_OK) {
+                return BM_ERR_PORT;
+            }
+            if (bm_equal(block, wanted, BM_ATECC608_BLOCK_SIZE)) {
+                continue;
+            }
+            if (pass == 1 || bm_atecc608_write_slot(chip, i, wanted) != BM_OK) {
+                return BM_ERR_PORT;
+            }
+        }
+    }
+    return BM_OK;
+}
+
+/* Slot 8 as install fills it, in the reply's buffer: the certificates and zeros. */
+static void compose_slot(struct bm_agent *a, const struct bm_birth *birth)
+{
+    struct bm_writer w;
+
+    bm_wipe(a->reply, BM_ATECC608_SLOT_SIZE);
+    bm_write_start(&w, a->reply, BM_ATECC608_SLOT_SIZE);
+    bm_write(&w, BM_ARRAY, 2);
+    bm_write_string(&w, BM_BYTES, birth->order, birth->order_size);
+    bm_write_string(&w, BM_BYTES, birth->unit, birth->unit_size);
+}
+
+/* The digest of size bytes as a byte string. */
+static void write_digest(struct bm_writer *w, const uint8_t *bytes, size_t size)
+{
+    uint8_t digest[BM_HASH_SIZE];
+
+    bm_sha256(digest, bytes, size);
+    bm_write_string(w, BM_BYTES, digest, BM_HASH_SIZE);
+}
+
+static struct outcome install(struct bm_agent *a, struct call *c)
+{
+    static const char title[] = "birthmark installed 1";
+    uint8_t signature[BM_SIGNATURE_SIZE];
+    struct survey s;
+    struct bm_birth birth;
+    struct bm_writer w;
+
+    const uint8_t *challenge = bm_read_bytes(&c->arguments, CHALLENGE_SIZE);
+    birth.anchor = bm_read_bytes(&c->arguments, BM_ANCHOR_SIZE);
+    birth.order = read_string(&c->arguments, &birth.order_size);
+    birth.unit = read_string(&c->arguments, &birth.unit_size);
+    birth.key = s.key;
+    if (!parsed(c, 4)) {
+        return refuse(MALFORMED, 0);
+    }
+    struct outcome o = expect_prepared(a, &s);
+    if (o.status != OK) {
+        return o;
+    }
+    int check = bm_trust(a->port, a->image, &birth);
+    if (check != BM_OK) {
+        return check == BM_ERR_PORT ? chip_failed(a) : refuse(REFUSED, (unsigned)check);
+    }
+    if (store_anchor(a->port, birth.anchor) != BM_OK) {
+        return refuse(FLASH, 0);
+    }
+    compose_slot(a, &birth);
+    if (store_certificates(a->chip, a->reply) != BM_OK) {
+        return chip_failed(a);
+    }
+    /* What was read back is what came, byte for byte, so the hashes of either are the same. */
+    begin_statement(a, &w, title, sizeof title - 1, 6);
+    bm_write_string(&w, BM_BYTES, challenge, CHALLENGE_SIZE);
+    bm_write_string(&w, BM_BYTES, a->serial, BM_CHIP_SERIAL_SIZE);
+    write_digest(&w, birth.anchor, BM_ANCHOR_SIZE);
+    write_digest(&w, birth.order, birth.order_size);
+    write_digest(&w, birth.unit, birth.unit_size);
+    if (sign_statement(a, &w, signature) != BM_OK) {
+        return chip_failed(a);
+    }
+    begin(a, c, OK, 1);
+    bm_write_string(&c->reply, BM_BYTES, signature, BM_SIGNATURE_SIZE);
+    return good;
+}
+
+static struct outcome seal(struct bm_agent *a, struct call *c)
+{
+    struct survey s;
+    struct stored certificates;
+    uint32_t generation;
+
+    if (!parsed(c, 0)) {
+        return refuse(MALFORMED, 0);
+    }
+    struct outcome o = survey(a, &s, &certificates);
+    if (o.status != OK) {
+        return o;
+    }
+    if (s.state != BM_UNIT_INSTALLED) {
+        return refuse(STATE, s.state);
+    }
+    int status = bm_pairing_generation(a->port, &generation);
+    if (status == BM_ERR_STATE) {
+        status = bm_pairing_open(a->port, 0);
+    }
+    if (status != BM_OK) {
+        return refuse(FLASH, 0);
+    }
+    a->board->debug_close(a->board->user);
+    if (!a->board->debug_closed(a->board->user)) {
+        return refuse(FLASH, 0); /* where a microcontroller keeps its debug lock */
+    }
+    /* Last, so that it alone says "sealed". */
+    if (bm_atecc608_lock_slot(a->chip) != BM_OK) {
+        return chip_failed(a);
+    }
+    o = survey_chip(a, &s);
+    if (o.status != OK) {
+        return o;
+    }
+    begin(a, c, OK, 3);
+    bm_write_string(&c->reply, BM_BYTES, s.locks, LOCKS_SIZE);
+    bm_write(&c->reply, BM_UINT, generation);
+    write_closed(a, c);
+    return good;
+}
+
+static struct outcome unknown(struct bm_agent *a)
+{
+    struct survey s;
+    struct stored certificates;
+
+    struct outcome o = survey(a, &s, &certificates);
+    return o.status == OK ? refuse(STATE, s.state) : o;
+}
+
+static struct outcome execute(struct bm_agent *a, struct call *c)
+{
+    switch (c->verb) {
+    case HELLO:
+        return hello(a, c);
+    case PREPARE:
+        return prepare(a, c);
+    case PROVE:
+        return prove(a, c);
+    case INSTALL:
+        return install(a, c);
+    case SEAL:
+        return seal(a, c);
+    default:
+        return unknown(a);
+    }
+}
+
+/* 1 if the request begins with session, sequence and verb. What does not is no request, and nothing could be answered to
+ * it: noise with a good CRC, or the echo of a reply, whose verb is negative. */
+static int read_call(const struct bm_agent *a, size_t size, struct call *c)
+{
+    struct bm_reader *r = &c->arguments;
+
+    bm_read_start(r, a->request, size);
+    c->items = bm_read(r, BM_ARRAY);
+    c->session = bm_read(r, BM_UINT);
+    c->sequence = bm_read(r, BM_UINT);
+    c->verb = bm_read(r, BM_UINT);
+    return !r->bad && c->sequence <= SEQUENCE_MAX && c->verb > 0;
+}
+
+static void send(const struct bm_agent *a, uint8_t *payload, size_t size)
+{
+    bm_line_send(a->board->send, a->board->user, payload, size);
+}
+
+static void write_refusal(const struct bm_agent *a, struct call *c, uint8_t *out, struct outcome o)
+{
+    bm_write_start(&c->reply, out, BM_REPLY_MAX);
+    begin(a, c, o.status, 1);
+    bm_write(&c->reply, BM_UINT, o.detail);
+}
+
+static void answer(struct bm_agent *a, size_t size)
+{
+    struct call c;
+
+    if (!read_call(a, size, &c)) {
+        return;
+    }
+    int in_session = a->reply_len > 0 && c.session == a->session;
+    if (in_session && c.sequence == a->sequence) {
+        send(a, a->reply, a->reply_len);
+        return;
+    }
+    if (c.verb == HELLO ? c.sequence != 0 : !in_session || c.sequence != a->sequence + 1u) {
+        struct survey s;
+        if (a->reply_len == 0) {
+            (void)survey_chip(a, &s); /* for the serial; without it, zeros */
+        }
+        /* In the request's buffer: the last reply may be asked for again. */
+        write_refusal(a, &c, a->request, refuse(SEQUENCE, 0));
+        send(a, a->request, c.reply.len);
+        return;
+    }
+    a->session = c.session;
+    a->sequence = (uint16_t)c.sequence;
+    bm_write_start(&c.reply, a->reply, BM_REPLY_MAX);
+    struct outcome o = execute(a, &c);
+    if (o.status != OK) {
+        write_refusal(a, &c, a->reply, o);
+    }
+    a->reply_len = (uint16_t)c.reply.len;
+    send(a, a->reply, a->reply_len);
+}
+
+size_t bm_agent_size(void)
+{
+    return sizeof(struct bm_agent);
+}
+
+void bm_agent_start(struct bm_agent *agent, const struct bm_image *image, const struct bm_port *port,
+                    struct bm_atecc608 *chip, const struct bm_board *board)
+{
+    bm_wipe(agent, sizeof *agent);
+    agent->image = image;
+    agent->port = port;
+    agent->chip = chip;
+    agent->board = board;
+    bm_line_start(&agent->line, agent->request, sizeof agent->request);
+}
+
+void bm_agent_receive(struct bm_agent *agent, uint8_t byte)
+{
+    size_t size;
+
+    if (bm_line_receive(&agent->line, byte, &size)) {
+        answer(agent, size);
+    }
+}

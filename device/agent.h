@@ -1,0 +1,46 @@
+/* The unit's side of the production line (docs/wire.md): a request goes in byte by byte, a reply comes out. */
+#ifndef BM_AGENT_H
+#define BM_AGENT_H
+
+#include "line.h"
+#include "port_atecc608.h"
+
+#define BM_REQUEST_MAX 640 /* bytes of payload */
+#define BM_REPLY_MAX 512
+
+/* What the agent asks of the board beside struct bm_port. */
+struct bm_board {
+    void *user; /* handed to each call */
+    /* Bytes for the station; returns when they are out or will be. */
+    void (*send)(void *user, const uint8_t *bytes, size_t size);
+    /* Close the debug port for ever. What it returns is not believed: debug_closed is asked afterwards. */
+    void (*debug_close)(void *user);
+    /* 1 if the debug port is closed for ever, else 0. */
+    int (*debug_closed)(void *user);
+};
+
+/* One block of the caller's memory; all fields are private. */
+struct bm_agent {
+    const struct bm_image *image;
+    const struct bm_port *port;
+    struct bm_atecc608 *chip;
+    const struct bm_board *board;
+    uint32_t session;
+    uint16_t sequence;                   /* of the last reply */
+    uint16_t reply_len;                  /* 0: no session yet */
+    uint8_t serial[BM_CHIP_SERIAL_SIZE]; /* zeros until the chip has told it */
+    struct bm_line line;
+    uint8_t request[BM_REQUEST_MAX + BM_LINE_CRC_SIZE];
+    uint8_t reply[BM_REPLY_MAX + BM_LINE_CRC_SIZE];
+};
+
+/* sizeof(struct bm_agent) as the library was built. */
+size_t bm_agent_size(void);
+/* Begin without a session. image, port, chip and board stay the caller's and outlive the agent. */
+void bm_agent_start(struct bm_agent *agent, const struct bm_image *image, const struct bm_port *port,
+                    struct bm_atecc608 *chip, const struct bm_board *board);
+/* Take one byte from the station. The byte that ends a request returns when the request has been executed and the reply
+ * sent: seconds later for some verbs (docs/wire.md, "Verbs"). */
+void bm_agent_receive(struct bm_agent *agent, uint8_t byte);
+
+#endif

@@ -1,0 +1,479 @@
+#include "port_atecc608.h"
+
+#include "internal.h"
+
+/* Opcodes and modes, named as the data sheet of the ATECC608A-TNGTLS (DS40002112) names them. */
+enum {
+    OP_READ = 0x02,
+    OP_WRITE = 0x12,
+    OP_NONCE = 0x16,
+    OP_LOCK = 0x17,
+    OP_RANDOM = 0x1B,
+    OP_GENKEY = 0x40,
+    OP_SIGN = 0x41,
+    OP_VERIFY = 0x45
+};
+enum {
+    ZONE_CONFIG = 0x00,
+    ZONE_DATA = 0x02,
+    ZONE_BLOCK = 0x80, /* 32 bytes instead of 4 */
+    NONCE_MSGDIGBUF = 0x43, /* pass-through of 32 bytes */
+    SIGN_MSGDIGBUF = 0xA0, /* external message */
+    VERIFY_MSGDIGBUF = 0x22, /* external key */
+    CURVE_P256 = 0x0004,
+    GENKEY_PUBLIC = 0x00,
+    GENKEY_PRIVATE = 0x04,
+    LOCK_CONFIG = 0x00,
+    LOCK_DATA_NO_CRC = 0x81,
+    LOCK_SLOT_8 = 0x02 | 8 << 2
+};
+
+/* Longest execution times in milliseconds at clock divider 0, which the configuration below sets. */
+enum {
+    MS_WAKE = 2,
+    MS_READ = 5,
+    MS_NONCE = 20,
+    MS_RANDOM = 23,
+    MS_LOCK = 35,
+    MS_WRITE = 45,
+    MS_VERIFY = 105,
+    MS_GENKEY = 115,
+    MS_SIGN = 115
+};
+
+/* Status bytes; NO_ANSWER is ours, for silence and for groups that are none. */
+enum {
+    NO_ANSWER = -1,
+    SUCCESS = 0x00,
+    MISCOMPARE = 0x01,
+    ECC_FAULT = 0x05,
+    EXECUTION_ERROR = 0x0F,
+    AFTER_WAKE = 0x11,
+    WATCHDOG = 0xEE,
+    CRC_ERROR = 0xFF
+};
+
+enum {
+    TRIES = 3,
+    HEAD_SIZE = 5, /* count, opcode, mode, param2 */
+    CRC_SIZE = 2,
+    STATUS_SIZE = 4,                                                   /* count, status, CRC */
+    GROUP_MAX = HEAD_SIZE + BM_SIGNATURE_SIZE + BM_KEY_SIZE + CRC_SIZE, /* Verify */
+    ANSWER_MAX = 1 + BM_KEY_SIZE + CRC_SIZE,
+    WORD_SIZE = 4,
+    BLOCK_SIZE = BM_ATECC608_BLOCK_SIZE,
+    SLOT_IDENTITY = 0,
+    SLOT_ATTESTATION = 1,
+    SLOT_CERTIFICATES = 8
+};
+
+struct command {
+    uint8_t opcode;
+    uint8_t mode;
+    uint16_t param2;
+    uint8_t milliseconds;
+    uint8_t answer_size; /* bytes of payload; 0: only a status is expected */
+    uint8_t *answer;
+    struct {
+        const uint8_t *bytes;
+        size_t size;
+    } data[2];
+};
+
+/* One answer's payload. SUCCESS, the chip's status or NO_ANSWER. */
+static int receive(struct bm_atecc608 *chip, const struct command *c)
+{
+    uint8_t group[ANSWER_MAX];
+
+    if (chip->bus->receive(chip->bus->user, group, sizeof group, c->milliseconds) != BM_OK) {
+        return NO_ANSWER;
+    }
+    size_t size = group[0];
+    if (size < STATUS_SIZE || size > sizeof group) {
+        return NO_ANSWER;
+    }
+    uint16_t crc = bm_crc16(0, group, size - CRC_SIZE);
+    if (group[size - 2] != (uint8_t)crc || group[size - 1] != crc >> 8) {
+        return NO_ANSWER;
+    }
+    if (size == STATUS_SIZE && (c->answer_size == 0 || group[1] != SUCCESS)) {
+        return group[1];
+    }
+    if (size != 1u + c->answer_size + CRC_SIZE) {
+        return NO_ANSWER;
+    }
+    bm_copy(c->answer, group + 1, c->answer_size);
+    return SUCCESS;
+}
+
+static int exchange(struct bm_atecc608 *chip, const struct command *c)
+{
+    uint8_t group[GROUP_MAX];
+    size_t size = HEAD_SIZE;
+
+    group[1] = c->opcode;
+    group[2] = c->mode;
+    group[3] = (uint8_t)c->param2;
+    group[4] = (uint8_t)(c->param2 >> 8);
+    for (unsigned i = 0; i < 2; i++) {
+        bm_copy(group + size, c->data[i].bytes, c->data[i].size);
+        size += c->data[i].size;
+    }
+    group[0] = (uint8_t)(size + CRC_SIZE);
+    uint16_t crc = bm_crc16(0, group, size);
+    group[size] = (uint8_t)crc;
+    group[size + 1] = (uint8_t)(crc >> 8);
+    if (chip->bus->send(chip->bus->user, group, size + CRC_SIZE) != BM_OK) {
+        return NO_ANSWER;
+    }
+    return receive(chip, c);
+}
+
+static int wake(struct bm_atecc608 *chip)
+{
+    static const struct command answer = {.milliseconds = MS_WAKE};
+
+    if (chip->bus->wake(chip->bus->user) != BM_OK) {
+        return NO_ANSWER;
+    }
+    int status = receive(chip, &answer);
+    return status == AFTER_WAKE ? SUCCESS : status == SUCCESS ? NO_ANSWER : status;
+}
+
+/* 1 for what another try may cure. AFTER_WAKE instead of an answer is a chip that lost its supply in the command. */
+static int transient(int status)
+{
+    return status == NO_ANSWER || status == ECC_FAULT || status == AFTER_WAKE || status == WATCHDOG || status == CRC_ERROR;
+}
+
+/* Commands that belong together, in one wake period: what fails begins again with the first, since a chip that lost
+ * its supply has also lost what the first left there. */
+static int run(struct bm_atecc608 *chip, const struct command *commands, unsigned count, unsigned tries)
+{
+    int status;
+
+    do {
+        status = wake(chip);
+        for (unsigned i = 0; status == SUCCESS && i < count; i++) {
+            status = exchange(chip, &commands[i]);
+        }
+        chip->bus->idle(chip->bus->user);
+        tries--;
+    } while (tries > 0 && transient(status));
+    chip->status = status == NO_ANSWER ? 0 : (uint8_t)status;
+    return status == SUCCESS ? BM_OK : BM_ERR_PORT;
+}
+
+void bm_atecc608_start(struct bm_atecc608 *chip, const struct bm_atecc608_bus *bus)
+{
+    chip->bus = bus;
+    chip->status = 0;
+}
+
+int bm_atecc608_random(void *user, uint8_t out[32])
+{
+    struct command random = {.opcode = OP_RANDOM, .milliseconds = MS_RANDOM, .answer_size = 32, .answer = out};
+    struct bm_atecc608 *chip = user;
+
+    if (run(chip, &random, 1, TRIES) != BM_OK) {
+        return BM_ERR_PORT;
+    }
+    /* Until its configuration is locked the chip gives FF FF 00 00, repeated. */
+    for (unsigned i = 0; i < 32; i++) {
+        if (out[i] != (i & 2 ? 0x00 : 0xFF)) {
+            return BM_OK;
+        }
+    }
+    return BM_ERR_PORT;
+}
+
+static struct command genkey(uint8_t mode, unsigned slot, uint8_t key[BM_KEY_SIZE])
+{
+    return (struct command){.opcode = OP_GENKEY,
+                            .mode = mode,
+                            .param2 = (uint16_t)slot,
+                            .milliseconds = MS_GENKEY,
+                            .answer_size = BM_KEY_SIZE,
+                            .answer = key};
+}
+
+/* The public half of a slot's key. A slot without a key gives EXECUTION_ERROR, and this is the only test for one: it
+ * costs 115 ms where Info's would cost 5, but it needs no bit that the public data sheets leave unexplained. */
+static int public_key(struct bm_atecc608 *chip, unsigned slot, uint8_t key[BM_KEY_SIZE])
+{
+    struct command public = genkey(GENKEY_PUBLIC, slot, key);
+
+    return run(chip, &public, 1, TRIES);
+}
+
+int bm_atecc608_public_key(void *user, uint8_t key[BM_KEY_SIZE])
+{
+    return public_key(user, SLOT_IDENTITY, key);
+}
+
+static struct command nonce(const uint8_t digest[BM_HASH_SIZE])
+{
+    return (struct command){
+        .opcode = OP_NONCE, .mode = NONCE_MSGDIGBUF, .milliseconds = MS_NONCE, .data = {{digest, BM_HASH_SIZE}}};
+}
+
+int bm_atecc608_sign(void *user, const uint8_t digest[BM_HASH_SIZE], uint8_t signature[BM_SIGNATURE_SIZE])
+{
+    struct command commands[2] = {nonce(digest),
+                                  {.opcode = OP_SIGN,
+                                   .mode = SIGN_MSGDIGBUF,
+                                   .param2 = SLOT_IDENTITY,
+                                   .milliseconds = MS_SIGN,
+                                   .answer_size = BM_SIGNATURE_SIZE,
+                                   .answer = signature}};
+
+    return run(user, commands, 2, TRIES);
+}
+
+int bm_atecc608_verify(void *user, const uint8_t key[BM_KEY_SIZE], const uint8_t digest[BM_HASH_SIZE],
+                       const uint8_t signature[BM_SIGNATURE_SIZE])
+{
+    struct command commands[2] = {nonce(digest),
+                                  {.opcode = OP_VERIFY,
+                                   .mode = VERIFY_MSGDIGBUF,
+                                   .param2 = CURVE_P256,
+                                   .milliseconds = MS_VERIFY,
+                                   .data = {{signature, BM_SIGNATURE_SIZE}, {key, BM_KEY_SIZE}}}};
+    struct bm_atecc608 *chip = user;
+
+    int status = run(chip, commands, 2, TRIES);
+    return status != BM_OK && chip->status == MISCOMPARE ? BM_ERR_AUTH : status;
+}
+
+static int read_block(struct bm_atecc608 *chip, uint8_t zone, unsigned address, uint8_t out[BLOCK_SIZE])
+{
+    struct command read = {.opcode = OP_READ,
+                           .mode = zone | ZONE_BLOCK,
+                           .param2 = (uint16_t)address,
+                           .milliseconds = MS_READ,
+                           .answer_size = BLOCK_SIZE,
+                           .answer = out};
+
+    return run(chip, &read, 1, TRIES);
+}
+
+/* A block, or a word of the configuration. The same bytes to the same place: sending them again does no harm. */
+static int write(struct bm_atecc608 *chip, uint8_t mode, unsigned address, const uint8_t *bytes, size_t size)
+{
+    struct command write = {.opcode = OP_WRITE,
+                            .mode = mode,
+                            .param2 = (uint16_t)address,
+                            .milliseconds = MS_WRITE,
+                            .data = {{bytes, size}}};
+
+    return run(chip, &write, 1, TRIES);
+}
+
+/* Data address: block in the high byte, slot in bits 3 to 6. */
+static unsigned certificate_address(unsigned block)
+{
+    return block << 8 | SLOT_CERTIFICATES << 3;
+}
+
+int bm_atecc608_read_slot(struct bm_atecc608 *chip, unsigned block, uint8_t out[BM_ATECC608_BLOCK_SIZE])
+{
+    return read_block(chip, ZONE_DATA, certificate_address(block), out);
+}
+
+int bm_atecc608_write_slot(struct bm_atecc608 *chip, unsigned block, const uint8_t in[BM_ATECC608_BLOCK_SIZE])
+{
+    return write(chip, ZONE_DATA | ZONE_BLOCK, certificate_address(block), in, BLOCK_SIZE);
+}
+
+/* Configuration address: the number of the word. */
+static unsigned configuration_address(unsigned at)
+{
+    return at / WORD_SIZE;
+}
+
+int bm_atecc608_zone(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE])
+{
+    for (unsigned at = 0; at < BM_ATECC608_ZONE_SIZE; at += BLOCK_SIZE) {
+        if (read_block(chip, ZONE_CONFIG, configuration_address(at), zone + at) != BM_OK) {
+            return BM_ERR_PORT;
+        }
+    }
+    return BM_OK;
+}
+
+void bm_atecc608_serial(const uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t serial[BM_CHIP_SERIAL_SIZE])
+{
+    bm_copy(serial, zone, 4);
+    bm_copy(serial + 4, zone + 8, BM_CHIP_SERIAL_SIZE - 4);
+}
+
+/* Offsets in the configuration zone (DS40002112, table 2-3). */
+enum {
+    AT_WRITABLE = 16, /* what lies before is the manufacturer's */
+    AT_SLOT_CONFIG = 20,
+    AT_COUNTERS = 52,
+    AT_USE_LOCK = 68,
+    AT_KDF_IV = 72,
+    AT_USER_EXTRA = 84, /* the one word that Write refuses */
+    AT_LOCK_VALUE = 86,
+    AT_LOCK_CONFIG = 87,
+    AT_SLOT_8_LOCK = 89, /* bit 0; 0 means locked */
+    AT_CHIP_OPTIONS = 90,
+    AT_KEY_CONFIG = 96
+};
+
+/* The policy of every unit's chip. SlotConfig: bit 0 external sign, bit 1 internal sign, bit 7 secret; bits 12 to 15
+ * WriteConfig, 0 always, 8 never. KeyConfig: bit 0 private, bit 1 public half on request, bits 2 to 4 type (4 P-256, 7 data),
+ * bit 5 lockable, bit 6 wants a random nonce. Words are low byte first.
+ *
+ *   0  identity      signs what it is given; WriteConfig has no GenKey bit: no new key after the data lock
+ *   1  attestation   signs only what the chip itself puts together
+ *   6  IO key
+ *   8  certificates  readable by all, writable until the slot is locked
+ *
+ * The other slots are unused and never written. ChipMode 0 is the short watchdog and the fast clock; ChipOptions 0, no IO
+ * protection. UseLock, VolatileKeyPermission, SecureBoot and X509format stay zero. */
+static const uint8_t policy[BM_ATECC608_ZONE_SIZE] = {
+    [AT_WRITABLE] = 0xC0, /* I2C address */
+    [AT_SLOT_CONFIG] = 0x81, 0x00, 0x82, 0x00, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+    0x00, 0x00, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+    [AT_KEY_CONFIG] = 0x13, 0x00, 0x13, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x7C, 0x00, 0x1C, 0x00,
+    0x3C, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x1C, 0x00,
+};
+
+/* 1 if the policy decides this byte. Not its own are the manufacturer's bytes, the counters, the parameters of a KDF
+ * that no slot allows, and the locks. */
+static int decided(unsigned at)
+{
+    return (at >= AT_WRITABLE && at < AT_COUNTERS) || (at >= AT_USE_LOCK && at < AT_KDF_IV) || at >= AT_CHIP_OPTIONS;
+}
+
+static int holds_policy(const uint8_t zone[BM_ATECC608_ZONE_SIZE])
+{
+    for (unsigned at = 0; at < BM_ATECC608_ZONE_SIZE; at++) {
+        if (decided(at) && zone[at] != policy[at]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Write what differs: blocks 1 and 3 whole, the others word by word, as they have bytes that Write refuses. */
+static int write_policy(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_ZONE_SIZE])
+{
+    uint8_t wanted[BLOCK_SIZE];
+    unsigned size;
+
+    for (unsigned at = AT_WRITABLE; at < BM_ATECC608_ZONE_SIZE; at += size) {
+        size = at == 1 * BLOCK_SIZE || at == 3 * BLOCK_SIZE ? BLOCK_SIZE : WORD_SIZE;
+        for (unsigned i = 0; i < size; i++) {
+            wanted[i] = decided(at + i) ? policy[at + i] : zone[at + i];
+        }
+        uint8_t mode = size == BLOCK_SIZE ? ZONE_CONFIG | ZONE_BLOCK : ZONE_CONFIG;
+        if (!bm_equal(wanted, zone + at, size) && write(chip, mode, configuration_address(at), wanted, size) != BM_OK) {
+            return BM_ERR_PORT;
+        }
+    }
+    return BM_OK;
+}
+
+/* Lock, and believe only the byte that says so: neither a lost answer nor a good one proves anything. The lock is closed
+ * when the bits of mask are 0 at the offset. */
+static int lock(struct bm_atecc608 *chip, uint8_t mode, uint16_t crc, unsigned at, uint8_t mask)
+{
+    struct command lock = {.opcode = OP_LOCK, .mode = mode, .param2 = crc, .milliseconds = MS_LOCK};
+    uint8_t block[BLOCK_SIZE];
+
+    for (unsigned tries = TRIES; tries > 0; tries--) {
+        (void)run(chip, &lock, 1, 1);
+        uint8_t said = chip->status;
+        if (read_block(chip, ZONE_CONFIG, configuration_address(at - at % BLOCK_SIZE), block) != BM_OK) {
+            return BM_ERR_PORT;
+        }
+        if ((block[at % BLOCK_SIZE] & mask) == 0) {
+            return BM_OK;
+        }
+        chip->status = said;
+    }
+    return BM_ERR_PORT;
+}
+
+int bm_atecc608_lock_slot(struct bm_atecc608 *chip)
+{
+    return lock(chip, LOCK_SLOT_8, 0, AT_SLOT_8_LOCK, 1);
+}
+
+/* Make a slot's key unless it has one. A lost answer is followed by another look, never by another key. */
+static int make_key(struct bm_atecc608 *chip, unsigned slot)
+{
+    uint8_t key[BM_KEY_SIZE];
+    struct command private = genkey(GENKEY_PRIVATE, slot, key);
+
+    for (unsigned tries = TRIES; tries > 0; tries--) {
+        if (public_key(chip, slot, key) == BM_OK) {
+            return BM_OK;
+        }
+        if (chip->status != EXECUTION_ERROR) {
+            return BM_ERR_PORT;
+        }
+        if (run(chip, &private, 1, 1) == BM_OK) {
+            return BM_OK;
+        }
+    }
+    return BM_ERR_PORT;
+}
+
+static int lock_policy(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE])
+{
+    if (write_policy(chip, zone) != BM_OK || bm_atecc608_zone(chip, zone) != BM_OK) {
+        return BM_ERR_PORT;
+    }
+    if (!holds_policy(zone)) {
+        return BM_ERR_PORT;
+    }
+    /* With the CRC the chip compares all 128 bytes once more, at the moment of locking. */
+    return lock(chip, LOCK_CONFIG, bm_crc16(0, zone, BM_ATECC608_ZONE_SIZE), AT_LOCK_CONFIG, 0xFF);
+}
+
+int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE])
+{
+    if (bm_atecc608_zone(chip, zone) != BM_OK) {
+        return BM_ERR_PORT;
+    }
+    if (zone[AT_LOCK_CONFIG] != 0 && lock_policy(chip, zone) != BM_OK) {
+        return BM_ERR_PORT;
+    }
+    if (!holds_policy(zone)) {
+        return BM_ERR_STATE;
+    }
+    if (make_key(chip, SLOT_IDENTITY) != BM_OK || make_key(chip, SLOT_ATTESTATION) != BM_OK) {
+        return BM_ERR_PORT;
+    }
+    /* Without a CRC: it would cover slots that were never written, whose contents nobody outside knows. */
+    if (zone[AT_LOCK_VALUE] != 0 && lock(chip, LOCK_DATA_NO_CRC, 0, AT_LOCK_VALUE, 0xFF) != BM_OK) {
+        return BM_ERR_PORT;
+    }
+    return bm_atecc608_zone(chip, zone);
+}
+
+int bm_atecc608_state(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_ZONE_SIZE], enum bm_unit_state *state,
+                      uint8_t key[BM_KEY_SIZE])
+{
+    *state = BM_UNIT_BLANK;
+    if (zone[AT_LOCK_CONFIG] != 0) {
+        return BM_OK;
+    }
+    if (!holds_policy(zone)) {
+        *state = BM_UNIT_FOREIGN;
+        return BM_OK;
+    }
+    if (zone[AT_LOCK_VALUE] != 0) {
+        return BM_OK;
+    }
+    if (bm_atecc608_public_key(chip, key) != BM_OK) {
+        /* Both zones locked around an empty slot: no key will ever be made there, and prepare says so. */
+        return chip->status == EXECUTION_ERROR ? BM_OK : BM_ERR_PORT;
+    }
+    *state = (zone[AT_SLOT_8_LOCK] & 1) == 0 ? BM_UNIT_SEALED : BM_UNIT_PREPARED;
+    return BM_OK;
+}
