@@ -180,3 +180,16 @@ func childUnwritable(path string) error {
 	}
 	return b.Close()
 }
+
+func TestConnectionSettings(t *testing.T) {
+	b, _ := newBook(t)
+	for pragma, want := range map[string]string{
+		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "wal_autocheckpoint": "0", "trusted_schema": "0",
+		"busy_timeout": "10000", "application_id": "1112363595", "user_version": "1",
+	} {
+		var have string
+		if err := b.db.QueryRow("PRAGMA " + pragma).Scan(&have); err != nil || have != want {
+			t.Errorf("%s is %s (%v), want %s", pragma, have, err, want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 // wantRun checks that serials are the first len(serials) numbers of the order, each once.
@@ -83,7 +84,7 @@ func TestOneUnitOnManyLanes(t *testing.T) {
 	verify(t, b)
 }
 
-const unitsPerProcess = 40
+const unitsPerProcess = 25
 
 // TestProcesses has four processes reserve and commit on one file while this one reads it.
 func TestProcesses(t *testing.T) {
@@ -111,7 +112,7 @@ func TestProcesses(t *testing.T) {
 		select {
 		case <-done:
 			running = false
-		default:
+		case <-time.After(20 * time.Millisecond):
 			verify(t, b)
 		}
 	}

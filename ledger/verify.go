@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Report is what Verify found in a good book.
@@ -36,6 +37,9 @@ func (b *Book) Verify(ctx context.Context, check func(Entry) error) (Report, err
 			return nil
 		})
 	})
+	if primary := code(err) & primaryCode; primary == sqlite3.SQLITE_CORRUPT || primary == sqlite3.SQLITE_NOTADB {
+		err = tampered("%w", err)
+	}
 	if err != nil {
 		return Report{}, fmt.Errorf("verify ledger: %w", err)
 	}
