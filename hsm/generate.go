@@ -71,11 +71,13 @@ func (s session) labelFree(label string) error {
 	return nil
 }
 
-// promised is what a private key must be, told to the token and read back.
+// promised is what a private key must be, told to the token and read back. Without CKA_MODIFIABLE=false,
+// SoftHSM2 lets whoever is logged in set CKA_DERIVE later.
 func promised(label string, id []byte) []*pkcs11.Attribute {
 	return []*pkcs11.Attribute{
 		attr(pkcs11.CKA_TOKEN, true),
 		attr(pkcs11.CKA_PRIVATE, true),
+		attr(pkcs11.CKA_MODIFIABLE, false),
 		attr(pkcs11.CKA_SENSITIVE, true),
 		attr(pkcs11.CKA_EXTRACTABLE, false),
 		attr(pkcs11.CKA_SIGN, true),
@@ -130,73 +132,73 @@ func (s session) checkPair(pair *keyPair) error {
 	return err
 }
 
-// DestroyKey destroys the one key pair that want names, and looks that it is gone. Errors wrap ErrNoKey,
-// ErrAmbiguous or ErrLost.
+// DestroyKey destroys the one key pair that want names, private key first, and looks that both are gone.
+// After an error it may be called again: it also destroys a public key that was left behind. Errors wrap
+// ErrNoKey, ErrAmbiguous or ErrLost.
 func (t *Token) DestroyKey(ctx context.Context, want Selector) error {
-	if err := t.destroyKey(ctx, want); err != nil {
+	err := errors.New("it must be named")
+	if want.Label != "" || want.ID != nil || want.Public != nil {
+		// As in generate: a lost token comes back here.
+		err = t.read(ctx, func(s session) error {
+			_, err := s.find(want.template(pkcs11.CKO_PRIVATE_KEY))
+			return err
+		})
+	}
+	if err == nil {
+		err = t.write(ctx, func(s session) error { return s.destroyPair(want) })
+	}
+	if err != nil {
 		return fmt.Errorf("destroy key %s in token %q: %w", want, t.identity.Token, err)
 	}
 	return nil
 }
 
-func (t *Token) destroyKey(ctx context.Context, want Selector) error {
-	if want.Label == "" && want.ID == nil && want.Public == nil {
-		return errors.New("it must be named")
+func (s session) destroyPair(want Selector) error {
+	var objects []pkcs11.ObjectHandle
+	pair, missing := s.key(want)
+	if missing == nil {
+		objects = append(objects, pair.private)
+		want = pair.selector()
+	} else if !errors.Is(missing, ErrNoKey) {
+		return missing
 	}
-	// As in generate: a lost token comes back here.
-	err := t.read(ctx, func(s session) error {
-		_, err := s.key(want)
-		return err
-	})
+	public, err := s.publicHalves(want)
 	if err != nil {
 		return err
 	}
-	return t.write(ctx, func(s session) error {
-		pair, err := s.key(want)
-		if err != nil {
+	objects = append(objects, public...)
+	if len(objects) == 0 {
+		return missing
+	}
+	for _, object := range objects {
+		if err := s.destroy(object); err != nil {
 			return err
 		}
-		objects, err := s.halves(pair)
-		if err != nil {
-			return err
+		if _, err := s.attribute(object, pkcs11.CKA_CLASS); code(err) != pkcs11.CKR_OBJECT_HANDLE_INVALID {
+			return errors.New("C_DestroyObject: the object is still there")
 		}
-		for _, object := range objects {
-			if err := s.destroy(object); err != nil {
-				return err
-			}
-		}
-		left, err := s.halves(pair)
-		if err == nil && len(left) > 0 {
-			err = fmt.Errorf("%d of its %d objects are still there", len(left), len(objects))
-		}
-		return err
-	})
+	}
+	return nil
 }
 
-// halves returns those objects of a key pair that the token has: the private key and every public key
-// of the same label, id and point.
-func (s session) halves(pair keyPair) ([]pkcs11.ObjectHandle, error) {
+// publicHalves returns the public key object that want names, or none.
+func (s session) publicHalves(want Selector) ([]pkcs11.ObjectHandle, error) {
+	found, err := s.find(want.template(pkcs11.CKO_PUBLIC_KEY))
+	if err != nil {
+		return nil, err
+	}
 	var halves []pkcs11.ObjectHandle
-	for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
-		found, err := s.find([]*pkcs11.Attribute{attr(pkcs11.CKA_CLASS, class),
-			attr(pkcs11.CKA_LABEL, pair.label), attr(pkcs11.CKA_ID, pair.id)})
-		if err != nil {
+	for _, object := range found {
+		public, err := s.point(object)
+		if lost(err) {
 			return nil, err
 		}
-		for _, object := range found {
-			if class == pkcs11.CKO_PUBLIC_KEY {
-				public, err := s.point(object)
-				if lost(err) {
-					return nil, err
-				}
-				if err != nil || !pair.public.Equal(public) {
-					continue
-				}
-			} else if object != pair.private {
-				continue
-			}
+		if want.Public == nil || err == nil && want.Public.Equal(public) {
 			halves = append(halves, object)
 		}
+	}
+	if len(halves) > 1 {
+		return nil, fmt.Errorf("%w: %d public keys", ErrAmbiguous, len(halves))
 	}
 	return halves, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto"
 	"io"
+	"time"
 )
 
 // The token half of this package, in a build that cannot load a PKCS#11 module. A Token or a Signer
@@ -16,8 +17,12 @@ type (
 	Signer  struct{}
 )
 
-func Open(context.Context, URI, Options) (*Token, error) { return nil, ErrUnsupported }
-func List(string) ([]TokenInfo, error)                   { return nil, ErrUnsupported }
+func Open(context.Context, URI, Options) (*Token, error)     { return nil, ErrUnsupported }
+func Test(context.Context, string, Options) ([]Check, error) { return nil, ErrUnsupported }
+func Bench(context.Context, string, Options, time.Duration) (Figures, error) {
+	return Figures{}, ErrUnsupported
+}
+func List(string) ([]TokenInfo, error) { return nil, ErrUnsupported }
 
 func (*Token) Close() error                                         { return nil }
 func (*Token) Signer(context.Context, Selector) (*Signer, error)    { return nil, ErrUnsupported }

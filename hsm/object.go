@@ -25,6 +25,21 @@ type keyPair struct {
 
 func (p keyPair) String() string { return fmt.Sprintf("%q (id %x)", p.label, p.id) }
 
+// selector names the key by all that is known of it.
+func (p keyPair) selector() Selector { return Selector{Label: p.label, ID: p.id, Public: p.public} }
+
+// template asks for EC keys of one class by label and id.
+func (want Selector) template(class uint) []*pkcs11.Attribute {
+	template := []*pkcs11.Attribute{attr(pkcs11.CKA_CLASS, class), attr(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_EC)}
+	if want.Label != "" {
+		template = append(template, attr(pkcs11.CKA_LABEL, want.Label))
+	}
+	if want.ID != nil {
+		template = append(template, attr(pkcs11.CKA_ID, want.ID))
+	}
+	return template
+}
+
 func attr(kind uint, value any) *pkcs11.Attribute { return pkcs11.NewAttribute(kind, value) }
 
 // key returns the one P-256 private key that s names. Wraps ErrNoKey, or ErrAmbiguous with a list: a
@@ -50,14 +65,7 @@ func (s session) key(want Selector) (keyPair, error) {
 // keys lists the P-256 private keys that match. A key whose public half cannot be read is an error if
 // it was named, and no match if the search is by public key alone.
 func (s session) keys(want Selector) ([]keyPair, error) {
-	template := []*pkcs11.Attribute{attr(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY), attr(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_EC)}
-	if want.Label != "" {
-		template = append(template, attr(pkcs11.CKA_LABEL, want.Label))
-	}
-	if want.ID != nil {
-		template = append(template, attr(pkcs11.CKA_ID, want.ID))
-	}
-	handles, err := s.find(template)
+	handles, err := s.find(want.template(pkcs11.CKO_PRIVATE_KEY))
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,7 @@ func (k *Signer) in(s session) (pkcs11.ObjectHandle, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.generation != s.generation {
-		pair, err := s.key(Selector{Label: k.pair.label, ID: k.pair.id, Public: k.pair.public})
+		pair, err := s.key(k.pair.selector())
 		if err != nil {
 			return 0, err
 		}

@@ -20,18 +20,19 @@ const (
 
 // Entries of CK_FUNCTION_LIST and kinds of faults, as in testdata/fault.c.
 const (
-	initialize     = 0
-	finalize       = 1
-	getSlotList    = 4
-	getTokenInfo   = 6
-	openSession    = 12
-	closeSession   = 13
-	getSessionInfo = 15
-	loginCall      = 18
-	findObjects    = 27
-	signInit       = 42
-	sign           = 43
-	generatePair   = 59
+	initialize        = 0
+	finalize          = 1
+	getSlotList       = 4
+	getTokenInfo      = 6
+	openSession       = 12
+	closeSession      = 13
+	getSessionInfo    = 15
+	loginCall         = 18
+	getAttributeValue = 24
+	findObjects       = 27
+	signInit          = 42
+	sign              = 43
+	generatePair      = 59
 
 	flipBit    = 1 << 32
 	closeAll   = 2 << 32
@@ -145,13 +146,4 @@ func tokens(t *testing.T, labels ...string) Options {
 		}
 	}
 	return Options{Module: proxy.module, PIN: PINFromFile(secretFile(t, testPIN+"\n"))}
-}
-
-func secretFile(t *testing.T, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "pin")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

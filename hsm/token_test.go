@@ -8,10 +8,20 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+
+	"github.com/miekg/pkcs11"
 )
 
 var digest = sha256.Sum256([]byte("one unit"))
+
+const order = "pkcs11:token=factory-a;object=order"
 
 func create(t *testing.T, uri string, options Options) Key {
 	t.Helper()
@@ -23,31 +33,393 @@ func create(t *testing.T, uri string, options Options) Key {
 	return k
 }
 
-func mustSign(t *testing.T, k crypto.Signer) {
+func open(t *testing.T, options Options) *Token {
 	t.Helper()
-	der, err := k.Sign(rand.Reader, digest[:], crypto.SHA256)
+	token, err := Open(context.Background(), URI{Token: "factory-a"}, options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !ecdsa.VerifyASN1(k.Public().(*ecdsa.PublicKey), digest[:], der) {
-		t.Fatal("signature does not verify")
+	t.Cleanup(func() { token.Close() })
+	return token
+}
+
+func signOnce(k crypto.Signer) error {
+	der, err := k.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err == nil && !ecdsa.VerifyASN1(k.Public().(*ecdsa.PublicKey), digest[:], der) {
+		err = errors.New("the signature does not verify")
+	}
+	return err
+}
+
+// wantError checks that err wraps want and shows no PIN.
+func wantError(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("have error %v, want %v", err, want)
+	}
+	if strings.Contains(err.Error(), testPIN) {
+		t.Fatalf("the error shows the PIN: %v", err)
 	}
 }
 
-func TestCreateSignReopen(t *testing.T) {
-	options := tokens(t, "factory-a")
-	k := create(t, "pkcs11:token=factory-a;object=order", options)
-	mustSign(t, k)
-	if err := k.Close(); err != nil {
+func TestCreateCloseOpen(t *testing.T) {
+	options := tokens(t, "factory-b", "factory-a")
+	k := create(t, order, options)
+	if err := signOnce(k); err != nil {
 		t.Fatal(err)
 	}
-	again, err := OpenKey(context.Background(), "pkcs11:token=factory-a;object=order", options)
+	if _, err := CreateKey(context.Background(), order, Options{Module: options.Module}); err == nil || !strings.Contains(err.Error(), "one owner") {
+		t.Fatalf("a second owner of the module: %v", err)
+	}
+	if err := errors.Join(k.Close(), k.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := signOnce(k); err == nil {
+		t.Fatal("a closed key signed")
+	}
+	again, err := OpenKey(context.Background(), order+";type=private", options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	if !again.Public().(*ecdsa.PublicKey).Equal(k.Public()) {
-		t.Fatal("another key came back")
+	if err := signOnce(again); err != nil || !again.Public().(*ecdsa.PublicKey).Equal(k.Public()) {
+		t.Fatal("another key came back", err)
 	}
-	mustSign(t, again)
+	for _, other := range []Options{{}, {Module: "libsofthsm2.so"}} {
+		if _, err := OpenKey(context.Background(), order, other); err == nil {
+			t.Fatalf("module %q was taken", other.Module)
+		}
+	}
+}
+
+func TestDigestOnly(t *testing.T) {
+	k := create(t, order, tokens(t, "factory-a"))
+	for name, sign := range map[string]func() ([]byte, error){
+		"short":       func() ([]byte, error) { return k.Sign(rand.Reader, digest[:31], crypto.SHA256) },
+		"long":        func() ([]byte, error) { return k.Sign(rand.Reader, append(digest[:], 0), crypto.SHA256) },
+		"other hash":  func() ([]byte, error) { return k.Sign(rand.Reader, digest[:], crypto.SHA512_256) },
+		"no hash":     func() ([]byte, error) { return k.Sign(rand.Reader, digest[:], crypto.Hash(0)) },
+		"nil options": func() ([]byte, error) { return k.Sign(rand.Reader, digest[:], nil) },
+	} {
+		if der, err := sign(); err == nil || der != nil {
+			t.Errorf("%s: signed", name)
+		}
+	}
+}
+
+func TestExactlyOneToken(t *testing.T) {
+	options := tokens(t, "factory-a", "factory-a", "other")
+	list, err := List(options.Module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serials []string
+	for _, info := range list {
+		if info.Label == "factory-a" {
+			serials = append(serials, info.Serial)
+		}
+	}
+	if len(serials) != 2 {
+		t.Fatalf("List shows %+v", list)
+	}
+	login := calls(loginCall)
+	_, err = Open(context.Background(), URI{Token: "factory-a"}, options)
+	wantError(t, err, ErrAmbiguous)
+	for _, want := range append(serials, "SoftHSM project") {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("candidates without %q: %v", want, err)
+		}
+	}
+	for _, u := range []URI{{Token: "factory-c"}, {Token: "factory-a", Serial: "0"}, {Token: "factory-a", Manufacturer: "x"}, {Token: "factory-a", Model: "x"}} {
+		_, err = Open(context.Background(), u, options)
+		wantError(t, err, ErrNoToken)
+		if !strings.Contains(err.Error(), serials[0]) {
+			t.Errorf("no list of what is there: %v", err)
+		}
+	}
+	if login() != 0 {
+		t.Fatal("a PIN went to a token that was not named exactly")
+	}
+	token, err := Open(context.Background(), URI{Token: "factory-a", Serial: serials[1]}, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer token.Close()
+	if token.identity.Serial != serials[1] {
+		t.Fatal("the wrong token was opened")
+	}
+}
+
+func TestPINIsOfferedOnce(t *testing.T) {
+	options := tokens(t, "factory-a")
+	login := calls(loginCall)
+	options.PIN = PINFromFile(secretFile(t, testPIN+"x"))
+	_, err := Open(context.Background(), URI{Token: "factory-a"}, options)
+	wantError(t, err, ErrPIN)
+	if !strings.Contains(err.Error(), "CKR_PIN_INCORRECT") || login() != 1 {
+		t.Fatalf("%d logins, error %v", login(), err)
+	}
+	options.PIN = PINFromFile(filepath.Join(t.TempDir(), "none"))
+	_, err = Open(context.Background(), URI{Token: "factory-a"}, options)
+	wantError(t, err, os.ErrNotExist)
+	if login() != 1 {
+		t.Fatal("an unreadable source became a PIN")
+	}
+	inject(t, loginCall, pkcs11.CKR_PIN_LOCKED, 0, 1)
+	options.PIN = PINFromFile(secretFile(t, testPIN))
+	_, err = Open(context.Background(), URI{Token: "factory-a"}, options)
+	wantError(t, err, ErrPINLocked)
+}
+
+func TestTokenFlagsBeforePIN(t *testing.T) {
+	for _, flag := range []uint64{pkcs11.CKF_USER_PIN_LOCKED, pkcs11.CKF_USER_PIN_FINAL_TRY} {
+		options := tokens(t, "factory-a")
+		login := calls(loginCall)
+		inject(t, getTokenInfo, tokenFlags|flag, 0, forever)
+		_, err := Open(context.Background(), URI{Token: "factory-a"}, options)
+		wantError(t, err, ErrPINLocked)
+		if login() != 0 {
+			t.Fatal("a PIN was offered")
+		}
+	}
+}
+
+func TestOwnPad(t *testing.T) {
+	options := tokens(t, "factory-a")
+	inject(t, getTokenInfo, tokenFlags|pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH, 0, forever)
+	inject(t, loginCall, pkcs11.CKR_OK, 0, 1) // a person types at the pad
+	options.PIN = PINFromFile("/nonexistent")
+	open(t, options)
+}
+
+// lostCodes are what modules answer when a token, its sessions or its login are gone.
+var lostCodes = []uint64{0x32, 0x30, 0xE0, 0xB3, 0xE1, 0x5, 0x82, 0x3, 0xB0, 0x60, 0x101, 0x190}
+
+func TestLostTokenComesBack(t *testing.T) {
+	k := create(t, order, tokens(t, "factory-a"))
+	for _, entry := range []int{signInit, sign} {
+		for _, code := range lostCodes {
+			initialized, login := calls(initialize), calls(loginCall)
+			inject(t, entry, code, 0, 1)
+			if err := signOnce(k); err != nil {
+				t.Errorf("entry %d, 0x%X: %v", entry, code, err)
+			}
+			if initialized() != 1 || login() != 1 {
+				t.Errorf("entry %d, 0x%X: %d C_Initialize, %d C_Login", entry, code, initialized(), login())
+			}
+		}
+	}
+	inject(t, signInit, closeAll, 0, 1)
+	if err := signOnce(k); err != nil {
+		t.Error("pulled and put back:", err)
+	}
+}
+
+func TestLostTokenStaysLost(t *testing.T) {
+	k := create(t, order, tokens(t, "factory-a"))
+	for _, fault := range []struct {
+		entry int
+		kind  uint64
+	}{{signInit, 0x32}, {sign, 0xB3}, {openSession, 0xE0}, {getSlotList, noSlots}, {getTokenInfo, 0xE0}, {findObjects, 0x30}, {initialize, 0x5}} {
+		inject(t, sign, 0x32, 0, 1) // what sends it looking
+		inject(t, fault.entry, fault.kind, 0, forever)
+		login := calls(loginCall)
+		for range 2 {
+			wantError(t, signOnce(k), ErrLost)
+		}
+		if login() > 2 {
+			t.Errorf("entry %d: %d logins in two tries", fault.entry, login())
+		}
+		inject(t, fault.entry, 0, 0, 0)
+		inject(t, sign, 0, 0, 0)
+		if err := signOnce(k); err != nil {
+			t.Errorf("entry %d: the token is back, but: %v", fault.entry, err)
+		}
+	}
+}
+
+func TestRecoveryOffersPINOnce(t *testing.T) {
+	options := tokens(t, "factory-a")
+	path := secretFile(t, testPIN)
+	options.PIN = PINFromFile(path)
+	k := create(t, order, options)
+	if err := os.WriteFile(path, []byte("000000"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	login := calls(loginCall)
+	inject(t, sign, 0x32, 0, 1)
+	for range 3 {
+		wantError(t, signOnce(k), ErrPIN)
+	}
+	if login() != 1 {
+		t.Fatalf("a wrong PIN was offered %d times", login())
+	}
+}
+
+func TestDescriptorPINSurvivesRecovery(t *testing.T) {
+	options := tokens(t, "factory-a")
+	f, err := os.Open(secretFile(t, testPIN+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	options.PIN = PINFromFD(duplicate(t, f))
+	k := create(t, order, options)
+	inject(t, sign, 0x32, 0, 1)
+	if err := signOnce(k); err != nil {
+		t.Fatal(err)
+	}
+	kept := k.(tokenKey).token.login.kept
+	if kept == nil {
+		t.Fatal("nothing was kept")
+	}
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if k.(tokenKey).token.login.kept != nil {
+		t.Fatal("the PIN outlives the token")
+	}
+}
+
+func TestOperationActive(t *testing.T) {
+	k := create(t, order, tokens(t, "factory-a"))
+	if err := signOnce(k); err != nil {
+		t.Fatal(err)
+	}
+	initialized, closed := calls(initialize), calls(closeSession)
+	inject(t, signInit, pkcs11.CKR_OPERATION_ACTIVE, 0, 1)
+	if err := signOnce(k); err != nil {
+		t.Fatal(err)
+	}
+	if initialized() != 0 || closed() != 1 {
+		t.Fatalf("%d C_Initialize, %d C_CloseSession", initialized(), closed())
+	}
+	inject(t, signInit, pkcs11.CKR_OPERATION_ACTIVE, 0, forever)
+	if err := signOnce(k); code(err) != pkcs11.CKR_OPERATION_ACTIVE {
+		t.Fatalf("have %v", err)
+	}
+}
+
+func TestFlippedBit(t *testing.T) {
+	k := create(t, order, tokens(t, "factory-a"))
+	inject(t, sign, flipBit, 0, 1)
+	if der, err := k.Sign(rand.Reader, digest[:], crypto.SHA256); err == nil || der != nil {
+		t.Fatal("a wrong signature left the package")
+	}
+	if err := signOnce(k); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConcurrentSigners(t *testing.T) {
+	options := tokens(t, "factory-a")
+	options.Sessions = 4
+	opened, asked := calls(openSession), calls(getSessionInfo)
+	k := create(t, order, options)
+	inject(t, sign, 0x32, 100, 1)
+	initialized := calls(initialize)
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			for range 25 {
+				if err := signOnce(k); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	// Twice a keeper and four in the pool, and one that wrote; a few more may be lost with the token.
+	if opened() > 16 || asked() != 0 || initialized() != 1 {
+		t.Errorf("%d sessions opened, %d times asked for their state, %d resets", opened(), asked(), initialized())
+	}
+}
+
+func TestSharedModules(t *testing.T) {
+	options := tokens(t, "factory-a", "factory-b")
+	options.Modules = new(Modules)
+	login, finalized := calls(loginCall), calls(finalize)
+	a := create(t, order, options)
+	b := create(t, "pkcs11:token=factory-a;object=checkpoint", options)
+	c := create(t, "pkcs11:token=factory-b;object=root", options)
+	if login() != 2 {
+		t.Fatalf("%d logins to 2 tokens", login())
+	}
+	inject(t, sign, 0x32, 0, 1)
+	for _, k := range []Key{a, b, c} {
+		if err := signOnce(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if login() != 4 || finalized() != 1 {
+		t.Fatalf("%d logins, %d C_Finalize after one reset", login(), finalized())
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := signOnce(b); err != nil {
+		t.Fatal("it closed with its sister:", err)
+	}
+	if err := errors.Join(b.Close(), c.Close()); err != nil || finalized() != 2 {
+		t.Fatal(err, finalized())
+	}
+}
+
+// TestEveryCallFails makes each module call of a key's life fail in turn.
+func TestEveryCallFails(t *testing.T) {
+	options := tokens(t, "factory-a")
+	life := func() error {
+		token, err := Open(context.Background(), URI{Token: "factory-a"}, options)
+		if err != nil {
+			return err
+		}
+		defer token.Close()
+		k, err := token.GenerateKey(context.Background(), "order")
+		if err != nil {
+			return err
+		}
+		if err := signOnce(k); err != nil {
+			return err
+		}
+		return token.DestroyKey(context.Background(), Selector{Label: "order"})
+	}
+	before := *proxy.entries
+	if err := life(); err != nil {
+		t.Fatal(err)
+	}
+	after := *proxy.entries
+	for i := range before {
+		n := after[i].calls - before[i].calls
+		for skip := range n {
+			for _, code := range []uint64{pkcs11.CKR_FUNCTION_FAILED, pkcs11.CKR_DEVICE_REMOVED} {
+				inject(t, i, code, skip, 1)
+				err := life()
+				inject(t, i, 0, 0, 0)
+				if i == finalize { // nobody else does it, and a module that stays initialised is refused
+					pkcs11.New(proxy.module).Finalize()
+				}
+				if err != nil && strings.Contains(err.Error(), testPIN) {
+					t.Fatal(err)
+				}
+				cleanUp(t, options, fmt.Sprintf("entry %d, call %d of %d, 0x%X: %v", i, skip+1, n, code, err))
+			}
+		}
+	}
+}
+
+// cleanUp destroys what an aborted life left, and wants the token to be good again.
+func cleanUp(t *testing.T, options Options, after string) {
+	t.Helper()
+	token, err := Open(context.Background(), URI{Token: "factory-a"}, options)
+	if err != nil {
+		t.Fatalf("%s; then: %v", after, err)
+	}
+	defer token.Close()
+	err = token.DestroyKey(context.Background(), Selector{Label: "order"})
+	if err != nil && !errors.Is(err, ErrNoKey) {
+		t.Fatalf("%s; then: %v", after, err)
+	}
+	if err := token.read(context.Background(), func(s session) error { return s.labelFree("order") }); err != nil {
+		t.Fatalf("%s; half a pair is left", after)
+	}
 }

@@ -141,7 +141,9 @@ func (u *URI) set(name, value string, query bool) error {
 		return nil
 	}
 	if name == "pin-source" {
-		value = strings.TrimPrefix(strings.TrimPrefix(value, "file:"), "//")
+		if path, ok := strings.CutPrefix(value, "file:"); ok {
+			value = strings.TrimPrefix(path, "//")
+		}
 	}
 	for _, a := range attributes {
 		if a.name != name || a.query != query {
@@ -229,16 +231,16 @@ type Selector struct {
 // Key is the part of the URI that names a key.
 func (u URI) Key() Selector { return Selector{Label: u.Object, ID: u.ID} }
 
-func (s Selector) String() string {
+func (want Selector) String() string {
 	text := "any"
-	if s.Label != "" {
-		text = strconv.Quote(s.Label)
+	if want.Label != "" {
+		text = strconv.Quote(want.Label)
 	}
-	if s.ID != nil {
-		text += fmt.Sprintf(" id %x", s.ID)
+	if want.ID != nil {
+		text += fmt.Sprintf(" id %x", want.ID)
 	}
-	if s.Public != nil {
-		if point, err := s.Public.Bytes(); err == nil {
+	if want.Public != nil {
+		if point, err := want.Public.Bytes(); err == nil {
 			text += fmt.Sprintf(" public key %x", point)
 		}
 	}

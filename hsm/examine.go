@@ -1,0 +1,130 @@
+//go:build cgo
+
+package hsm
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Test tries whether a token keeps its promises, on a throwaway key that it makes and destroys:
+// attributes such as CKA_EXTRACTABLE are what a module says, so each way around them is tried and must
+// fail. The checks tell what was found; the error says that the test could not be carried out.
+func Test(ctx context.Context, uri string, options Options) ([]Check, error) {
+	t, err := openToken(ctx, uri, options)
+	if err != nil {
+		return nil, err
+	}
+	e := &examination{token: t}
+	err = e.run(ctx)
+	if err != nil {
+		err = fmt.Errorf("test token %q: %w", t.identity.Token, err)
+	}
+	return e.checks, errors.Join(err, t.Close())
+}
+
+// openToken opens the token of a URI that must not name a key file.
+func openToken(ctx context.Context, uri string, options Options) (*Token, error) {
+	u, err := ParseURI(uri)
+	if err != nil {
+		return nil, err
+	}
+	if u.File != "" {
+		return nil, errors.New("a key file is not a token: want a PKCS#11 URI")
+	}
+	return Open(ctx, u, options)
+}
+
+// throwaway makes a key with a label that nobody else has.
+func (t *Token) throwaway(ctx context.Context) (*Signer, error) {
+	return t.GenerateKey(ctx, "birthmark throwaway "+rand.Text()[:8])
+}
+
+// discard destroys a throwaway key, also when the caller was cancelled.
+func (t *Token) discard(ctx context.Context, k *Signer) error {
+	return t.DestroyKey(context.WithoutCancel(ctx), k.pair.selector())
+}
+
+type examination struct {
+	token  *Token
+	key    *Signer
+	checks []Check
+}
+
+// note records a check that passes if err is nil.
+func (e *examination) note(name string, err error, detail string) {
+	if err != nil {
+		detail = err.Error()
+	}
+	e.checks = append(e.checks, Check{Name: name, Passed: err == nil, Detail: detail})
+}
+
+func (e *examination) run(ctx context.Context) (err error) {
+	complete, err := e.mechanisms(ctx)
+	if err != nil || !complete {
+		return err
+	}
+	e.key, err = e.token.throwaway(ctx)
+	if err != nil {
+		return err
+	}
+	e.note("make a key, read back its attributes, sign and verify", nil, e.key.Description())
+	defer func() { e.note("destroy the key", e.token.discard(ctx, e.key), "gone") }()
+
+	e.refuse("sign a digest of 31 bytes", func() error { return e.sign(make([]byte, sha256.Size-1)) })
+	e.refuse("sign a digest of 33 bytes", func() error { return e.sign(make([]byte, sha256.Size+1)) })
+	e.refuse("make a second key of one label", func() error {
+		_, err := e.token.GenerateKey(ctx, e.key.pair.label)
+		return err
+	})
+	for _, a := range attacks {
+		e.refuse(a.name, func() error {
+			return e.token.write(ctx, func(s session) error {
+				private, err := e.key.in(s)
+				if err != nil {
+					return err
+				}
+				return a.try(s, private)
+			})
+		})
+	}
+	// A refusal counts only from a token that works: one that is gone refuses everything.
+	digest := sha256.Sum256([]byte("birthmark self-test"))
+	e.note("sign and verify after the attempts", e.sign(digest[:]), "good")
+	return nil
+}
+
+// mechanisms checks that what signing needs is there, and says whether it is.
+func (e *examination) mechanisms(ctx context.Context) (bool, error) {
+	var have []string
+	err := e.token.read(ctx, func(session) (err error) {
+		have, err = e.token.module.mechanisms(e.token.slot)
+		return err
+	})
+	complete := true
+	for _, name := range []string{"CKM_EC_KEY_PAIR_GEN", "CKM_ECDSA"} {
+		present := slices.Contains(have, name)
+		e.checks = append(e.checks, Check{Name: name, Passed: present, Detail: fmt.Sprintf("the token has %q", have)})
+		complete = complete && present
+	}
+	return complete, err
+}
+
+func (e *examination) sign(digest []byte) error {
+	_, err := e.key.Sign(rand.Reader, digest, crypto.SHA256)
+	return err
+}
+
+// refuse records an attempt that must fail.
+func (e *examination) refuse(name string, try func() error) {
+	c := Check{Name: "must fail: " + name, Detail: "it was done"}
+	if err := try(); err != nil {
+		c.Passed, c.Detail = true, err.Error()
+	}
+	e.checks = append(e.checks, c)
+}

@@ -1,0 +1,152 @@
+//go:build cgo
+
+package hsm
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/pkcs11"
+)
+
+func TestGenerateRefusesLabel(t *testing.T) {
+	token := open(t, tokens(t, "factory-a"))
+	if _, err := token.GenerateKey(context.Background(), ""); err == nil {
+		t.Fatal("a key without a label")
+	}
+	if _, err := token.GenerateKey(context.Background(), "order"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := token.GenerateKey(context.Background(), "order")
+	wantError(t, err, ErrKeyExists)
+	_, err = CreateKey(context.Background(), "pkcs11:token=factory-a;object=x;id=%01", Options{Module: proxy.module, Modules: token.modules})
+	if err == nil || !strings.Contains(err.Error(), "random id") {
+		t.Fatalf("an id was given: %v", err)
+	}
+}
+
+// A pair whose attributes cannot be read back, or that does not sign, is not kept.
+func TestGenerateLeavesNoHalfTrustedKey(t *testing.T) {
+	for _, fault := range []struct {
+		entry int
+		kind  uint64
+	}{{getAttributeValue, pkcs11.CKR_FUNCTION_FAILED}, {sign, flipBit}, {sign, 0x32}} {
+		token := open(t, tokens(t, "factory-a"))
+		inject(t, fault.entry, fault.kind, 0, 1)
+		if _, err := token.GenerateKey(context.Background(), "order"); err == nil {
+			t.Fatalf("entry %d: the key was kept", fault.entry)
+		}
+		if _, err := token.GenerateKey(context.Background(), "order"); err != nil {
+			t.Fatalf("entry %d: the pair is still there: %v", fault.entry, err)
+		}
+		if err := token.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// twin makes a second pair with the label and the id of an existing key, which SoftHSM2 accepts.
+func twin(t *testing.T, token *Token, label string, id []byte) {
+	t.Helper()
+	err := token.write(context.Background(), func(s session) error {
+		_, _, err := s.GenerateKeyPair(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_EC_KEY_PAIR_GEN, nil)},
+			[]*pkcs11.Attribute{attr(pkcs11.CKA_EC_PARAMS, []byte(p256)), attr(pkcs11.CKA_TOKEN, true), attr(pkcs11.CKA_LABEL, label), attr(pkcs11.CKA_ID, id)},
+			promised(label, id))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFindKey(t *testing.T) {
+	ctx := context.Background()
+	token := open(t, tokens(t, "factory-a"))
+	_, err := token.Signer(ctx, Selector{})
+	wantError(t, err, ErrNoKey)
+	first, err := token.GenerateKey(ctx, "order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := token.Signer(ctx, Selector{}); err != nil {
+		t.Fatal("the only key is not found without a name:", err)
+	}
+	twin(t, token, "order", []byte{1})
+	_, err = token.Signer(ctx, Selector{Label: "order"})
+	wantError(t, err, ErrAmbiguous)
+	for _, want := range []Selector{{ID: first.pair.id}, {Public: first.pair.public}, {Label: "order", Public: first.pair.public}} {
+		k, err := token.Signer(ctx, want)
+		if err != nil {
+			t.Fatalf("%s: %v", want, err)
+		}
+		if !k.pair.public.Equal(first.pair.public) || signOnce(k) != nil {
+			t.Fatalf("%s: another key", want)
+		}
+	}
+	wantError(t, token.DestroyKey(ctx, Selector{Label: "order"}), ErrAmbiguous)
+	wantError(t, token.DestroyKey(ctx, Selector{Label: "none"}), ErrNoKey)
+	if token.DestroyKey(ctx, Selector{}) == nil {
+		t.Fatal("a key was destroyed that nobody named")
+	}
+	if err := token.DestroyKey(ctx, Selector{ID: []byte{1}}); err != nil {
+		t.Fatal(err)
+	}
+	twin(t, token, "order", first.pair.id)
+	for _, want := range []Selector{{Label: "order"}, {ID: first.pair.id}, first.pair.selector()} {
+		_, err = token.Signer(ctx, want)
+		wantError(t, err, ErrAmbiguous)
+		wantError(t, token.DestroyKey(ctx, want), ErrAmbiguous)
+	}
+}
+
+func TestParsePoint(t *testing.T) {
+	token := open(t, tokens(t, "factory-a"))
+	k, err := token.GenerateKey(context.Background(), "order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := k.pair.public.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapped := append([]byte{4, 65}, raw...)
+	for _, value := range [][]byte{raw, wrapped} {
+		if public, err := parsePoint(value); err != nil || !public.Equal(k.pair.public) {
+			t.Errorf("%x: %v", value, err)
+		}
+	}
+	off := append([]byte(nil), raw...)
+	off[64] ^= 1
+	for _, value := range [][]byte{nil, raw[:64], wrapped[:66], append(wrapped, 0), off, {0}} {
+		if _, err := parsePoint(value); err == nil {
+			t.Errorf("%x is a point", value)
+		}
+	}
+}
+
+func TestModuleThatDoesNotLoad(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "text.so")
+	if err := os.WriteFile(text, []byte("not an ELF file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	library := filepath.Join(t.TempDir(), "library.so")
+	if out, err := exec.Command("cc", "-shared", "-x", "c", "/dev/null", "-o", library).CombinedOutput(); err != nil {
+		t.Fatalf("cc: %v\n%s", err, out)
+	}
+	for path, why := range map[string]string{
+		"":                  "no PKCS#11 module is named",
+		"libsofthsm2.so":    "not an absolute path",
+		"/nonexistent/a.so": "No such file",
+		text:                "file too short",
+		library:             "not a PKCS#11 module",
+	} {
+		_, err := Open(context.Background(), URI{Token: "factory-a"}, Options{Module: path})
+		if err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%q: have %v, want %q", path, err, why)
+		}
+	}
+}
