@@ -1,10 +1,9 @@
-// Package c509 reads, writes and checks C509 certificates, draft-ietf-cose-cbor-encoded-cert-20 (framing and
-// numbers as in the editor's copy of September 2026, which has no wire changes over -20): natively signed
-// (type 2) and re-encoded from X.509 (type 3), both ways, and as JSON and text.
+// Package c509 reads, writes and checks C509 certificates: natively signed (type 2), re-encoded from X.509 and
+// back (type 3), and as JSON and text. It follows draft-ietf-cose-cbor-encoded-cert-20 with the registries of the
+// editors' copy of September 2026; sections without a document's name are the draft's.
 //
-// The package knows the format and makes no policy. It takes exactly one encoding of each certificate, so that
-// a certificate's hash names it, but it takes every certificate that the draft allows: what a product's
-// certificates may contain is for others to say.
+// The package knows the format and makes no policy: what a product's certificates may contain is for others to
+// say. But it takes one encoding of each certificate only, where the draft leaves no choice to the encoder.
 package c509
 
 import (

@@ -197,15 +197,19 @@ func (x Extensions) loneKeyUsage() bool {
 
 // check holds the extensions to sections 3.3 and 3.7, and to one of each (RFC 5280, section 4.2).
 func (x Extensions) check(native bool) error {
-	for i, e := range x {
+	seen := make(map[string]bool)
+	for _, e := range x {
 		if err := e.check(native); err != nil {
 			return fmt.Errorf("%s: %w", e.name(), err)
 		}
-		for _, before := range x[:i] {
-			if e.ID == before.ID && e.OID == before.OID {
-				return fmt.Errorf("%s: %w: occurs twice", e.name(), ErrMalformed)
-			}
+		kind := e.name()
+		if known, ok := extensionTypes.oid(e.OID); ok {
+			kind = known.name // by OID for a value that has no encoding under its number
 		}
+		if seen[kind] {
+			return fmt.Errorf("%s: %w: occurs twice", kind, ErrMalformed)
+		}
+		seen[kind] = true
 	}
 	return nil
 }

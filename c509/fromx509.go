@@ -25,18 +25,15 @@ func FromX509Uncompressed(der []byte) (*Certificate, error) { return fromX509(de
 func fromX509(der []byte, compress bool) (*Certificate, error) {
 	c := &Certificate{Type: X509}
 	err := c.readX509(der, compress)
+	var back []byte
 	if err == nil {
-		err = c.check()
+		back, err = c.x509()
+	}
+	if err == nil && !bytes.Equal(back, der) {
+		err = fmt.Errorf("%w: would come back different", ErrUnsupported)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("convert X.509 certificate: %w", err)
-	}
-	back, err := c.X509()
-	if err != nil {
-		return nil, fmt.Errorf("convert X.509 certificate: %w", err)
-	}
-	if !bytes.Equal(back, der) {
-		return nil, fmt.Errorf("convert X.509 certificate: %w: would come back different", ErrUnsupported)
 	}
 	c.Raw = c.encode()
 	c.RawTBS = c.Raw[1 : 1+len(c.encodeTBS())]
@@ -173,10 +170,13 @@ func (c *Certificate) readExtensions(tbs cryptobyte.String) error {
 			return fmt.Errorf("%w: extension", ErrMalformed)
 		}
 		oid, ok := readOID(&content)
+		if !ok {
+			return fmt.Errorf("%w: extension without or with too long an object identifier", ErrUnsupported)
+		}
 		if content.PeekASN1Tag(asn1.BOOLEAN) && !content.ReadASN1Boolean(&e.Critical) {
 			return fmt.Errorf("%w: criticality of extension %s", ErrMalformed, oid)
 		}
-		if !ok || !content.ReadASN1(&value, asn1.OCTET_STRING) || !content.Empty() {
+		if !content.ReadASN1(&value, asn1.OCTET_STRING) || !content.Empty() {
 			return fmt.Errorf("%w: extension %s", ErrMalformed, oid)
 		}
 		e.OID, e.Value = oid, value

@@ -173,10 +173,19 @@ var keyPurposes = registry{
 	{20, "1.3.6.1.4.1.45605.1", "id-kp-wisun-fan-device"},
 }
 
+// maxOID is the longest object identifier taken, in bytes. The longest in the registries has 11; the time that
+// the dotted form takes grows with the square of the length.
+const maxOID = 64
+
 // oid reads an unwrapped CBOR OID (RFC 9090) into its dotted form.
 func (r *reader) oid() string {
+	content := r.bytes()
+	if len(content) > maxOID {
+		r.unsupported("object identifier of %d bytes", len(content))
+		return ""
+	}
 	var oid x509.OID
-	if err := oid.UnmarshalBinary(r.bytes()); err != nil {
+	if err := oid.UnmarshalBinary(content); err != nil {
 		r.malformed("object identifier: %v", err)
 		return ""
 	}
@@ -196,7 +205,11 @@ func oidContent(dotted string) []byte {
 	return content
 }
 
+// checkOID refuses what oid would not have read. A byte of content makes at most four characters.
 func checkOID(dotted string) error {
+	if len(dotted) > 4*maxOID || len(oidContent(dotted)) > maxOID {
+		return fmt.Errorf("%w: object identifier of more than %d bytes", ErrUnsupported, maxOID)
+	}
 	if oid, err := x509.ParseOID(dotted); err != nil || oid.String() != dotted {
 		return fmt.Errorf("%w: object identifier %q", ErrMalformed, dotted)
 	}

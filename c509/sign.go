@@ -159,10 +159,13 @@ func (c *Certificate) verifyECDSA(key *ecdsa.PublicKey, digest []byte) bool {
 
 // signedBytes returns what the signature covers.
 func (c *Certificate) signedBytes() ([]byte, error) {
-	if c.Type == X509 {
-		return c.tbsCertificate()
+	if c.Type != X509 {
+		return c.TBS()
 	}
-	return c.TBS()
+	if err := c.checkTBS(); err != nil {
+		return nil, err
+	}
+	return c.tbsCertificate()
 }
 
 func splitECDSA(sig []byte) (r, s *big.Int) {

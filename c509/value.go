@@ -157,7 +157,7 @@ func addIA5(b *cryptobyte.Builder, tag asn1.Tag, s string) {
 
 func readOID(s *cryptobyte.String) (string, bool) {
 	var content cryptobyte.String
-	if !s.ReadASN1(&content, asn1.OBJECT_IDENTIFIER) {
+	if !s.ReadASN1(&content, asn1.OBJECT_IDENTIFIER) || len(content) > maxOID {
 		return "", false
 	}
 	var oid x509.OID

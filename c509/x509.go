@@ -21,11 +21,11 @@ func (c *Certificate) X509() ([]byte, error) {
 }
 
 func (c *Certificate) x509() ([]byte, error) {
-	tbs, err := c.tbsCertificate()
-	if err != nil {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if err := c.check(); err != nil {
+	tbs, err := c.tbsCertificate()
+	if err != nil {
 		return nil, err
 	}
 	algorithm, err := c.SignatureAlgorithm.entry()
@@ -47,13 +47,11 @@ func (c *Certificate) x509() ([]byte, error) {
 	return b.Bytes()
 }
 
-// tbsCertificate returns the DER TBSCertificate of a type 3 certificate (RFC 5280, section 4.1).
+// tbsCertificate returns the DER TBSCertificate of a type 3 certificate that checkTBS has passed (RFC 5280,
+// section 4.1).
 func (c *Certificate) tbsCertificate() ([]byte, error) {
 	if c.Type != X509 {
 		return nil, fmt.Errorf("%w: certificate of type %d has no X.509 form", ErrUnsupported, c.Type)
-	}
-	if err := c.checkTBS(); err != nil {
-		return nil, err
 	}
 	signature, err := c.SignatureAlgorithm.entry()
 	if err != nil {
