@@ -156,7 +156,9 @@ func parse(b []byte, order bool) (certificate, error) {
 		notBefore: uint32(c.not_before),
 	}
 	if order {
-		parsed.product, parsed.first, parsed.last = uint32(c.product), uint64(c.first), uint64(c.last)
+		parsed.product = uint32(c.product)
+		parsed.first = uint64(C.bm_get(c.first, C.BM_UNIT_NAME_SIZE))
+		parsed.last = uint64(C.bm_get(c.last, C.BM_UNIT_NAME_SIZE))
 	}
 	return parsed, nil
 }

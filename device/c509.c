@@ -9,7 +9,7 @@ static const uint8_t group_order[32] = {
 /* 1 if 0 < number and number times 2^shift < n, else 0. */
 static int in_group(const uint8_t number[32], unsigned shift)
 {
-    int32_t difference = 0; /* number times 2^shift - n so far, in bytes from the last; gcc and clang shift arithmetically */
+    int32_t difference = 0; /* of the bytes so far, as a borrow: gcc and clang shift arithmetically */
     uint32_t any = 0;
 
     for (unsigned i = 32; i-- > 0;) {
@@ -20,23 +20,45 @@ static int in_group(const uint8_t number[32], unsigned shift)
     return difference < 0 && any != 0;
 }
 
-/* 1 if a range is one that an order may carry (docs/formats.md, "Names"), else 0. */
-static int range_allowed(uint64_t first, uint64_t last)
+/* 1 if the order's range is one that docs/formats.md, "Names", allows, else 0. */
+static int range_allowed(const struct bm_certificate *order)
 {
-    /* How many numbers with FF-FE in octets 4 and 5 lie up to last, and before first. */
-    uint64_t up_to_last = ((last >> 24) + 2) >> 16;
-    uint64_t before_first = ((first >> 24) + 1) >> 16;
+    uint64_t first = bm_get(order->first, BM_UNIT_NAME_SIZE);
+    uint64_t last = bm_get(order->last, BM_UNIT_NAME_SIZE);
+    /* Blocks of 2^24 numbers with FF-FE in octets 4 and 5: how many begin up to last, how many end before first. */
+    uint64_t begun = ((last >> 24) + 2) >> 16;
+    uint64_t ended = ((first >> 24) + 1) >> 16;
 
-    return 0 < first && first <= last && last < UINT64_MAX && up_to_last == before_first;
+    return 0 < first && first <= last && last < UINT64_MAX && begun == ended;
 }
 
-/* An order's certificate or a unit's. */
+/* 1 if serial is the number, above 0, without its leading zeros, else 0. */
+static int serial_agrees(const uint8_t *serial, size_t serial_size, const uint8_t *number, size_t number_size)
+{
+    return 0 < serial_size && serial_size <= number_size && serial[0] != 0 &&
+           bm_get(serial, serial_size) == bm_get(number, number_size);
+}
+
+static void read_order_extensions(struct bm_reader *r, struct bm_certificate *order)
+{
+    bm_read_expect(r, BM_ARRAY, 6);
+    bm_read_expect(r, BM_NINT, 2 - 1); /* critical keyUsage */
+    bm_read_expect(r, BM_UINT, 32);    /* keyCertSign */
+    bm_read_expect(r, BM_NINT, 4 - 1); /* critical basicConstraints */
+    bm_read_expect(r, BM_UINT, 0);     /* pathLen */
+    bm_read_expect(r, BM_NINT, 33000 - 1);
+    bm_read_expect(r, BM_ARRAY, 3);
+    order->product = bm_read(r, BM_UINT);
+    order->first = bm_read_bytes(r, BM_UNIT_NAME_SIZE);
+    order->last = bm_read_bytes(r, BM_UNIT_NAME_SIZE);
+}
+
+/* An order's certificate, whose subject ends in its number, or a unit's, whose subject is one. */
 static int parse(struct bm_certificate *c, const uint8_t *bytes, size_t size, int order)
 {
     size_t issuer_size = order ? BM_ROOT_NAME_SIZE : BM_ORDER_NAME_SIZE;
     size_t subject_size = order ? BM_ORDER_NAME_SIZE : BM_UNIT_NAME_SIZE;
-    const uint8_t *first = NULL;
-    const uint8_t *last = NULL;
+    size_t number_at = order ? BM_ROOT_NAME_SIZE : 0;
     struct bm_reader r;
 
     bm_read_start(&r, bytes, size);
@@ -52,16 +74,7 @@ static int parse(struct bm_certificate *c, const uint8_t *bytes, size_t size, in
     bm_read_expect(&r, BM_UINT, 1); /* P-256 */
     c->key = bm_read_bytes(&r, BM_COMPRESSED_SIZE);
     if (order) {
-        bm_read_expect(&r, BM_ARRAY, 6);
-        bm_read_expect(&r, BM_NINT, 2 - 1); /* critical keyUsage */
-        bm_read_expect(&r, BM_UINT, 32);    /* keyCertSign */
-        bm_read_expect(&r, BM_NINT, 4 - 1); /* critical basicConstraints */
-        bm_read_expect(&r, BM_UINT, 0);     /* pathLen */
-        bm_read_expect(&r, BM_NINT, 33000 - 1);
-        bm_read_expect(&r, BM_ARRAY, 3);
-        c->product = bm_read(&r, BM_UINT);
-        first = bm_read_bytes(&r, BM_UNIT_NAME_SIZE);
-        last = bm_read_bytes(&r, BM_UNIT_NAME_SIZE);
+        read_order_extensions(&r, c);
     } else {
         bm_read_expect(&r, BM_NINT, 1 - 1); /* critical keyUsage, digitalSignature */
     }
@@ -69,22 +82,18 @@ static int parse(struct bm_certificate *c, const uint8_t *bytes, size_t size, in
     if (bm_read_end(&r) != BM_OK) {
         return BM_ERR_MALFORMED;
     }
-
     c->signed_bytes = bytes + 1;
     c->signed_size = (size_t)(c->signature - bytes) - 1 - 2; /* without the array's head and the signature's */
 
-    /* The subject ends in the serial, whose leading zeros C509 drops. */
-    size_t number_size = order ? 2 : BM_UNIT_NAME_SIZE;
-    int good = 0 < serial_size && serial_size <= number_size && serial[0] != 0 &&
-               bm_get(serial, serial_size) == bm_get(c->subject + subject_size - number_size, number_size) &&
-               bm_root_name_allowed(c->issuer) && c->key[0] >> 1 == 1 && in_group(c->signature, 0) &&
-               in_group(c->signature + 32, 1); /* low s: 2 s < n */
-    if (order) {
-        c->first = bm_get(first, BM_UNIT_NAME_SIZE);
-        c->last = bm_get(last, BM_UNIT_NAME_SIZE);
-        good = good && bm_equal(c->subject, c->issuer, BM_ROOT_NAME_SIZE) && range_allowed(c->first, c->last);
+    if (!serial_agrees(serial, serial_size, c->subject + number_at, subject_size - number_at) ||
+        !bm_root_name_allowed(c->issuer) || c->key[0] >> 1 != 1 || !in_group(c->signature, 0) ||
+        !in_group(c->signature + 32, 1)) { /* low s: 2 s < n */
+        return BM_ERR_MALFORMED;
     }
-    return good ? BM_OK : BM_ERR_MALFORMED;
+    if (order && (!bm_equal(c->subject, c->issuer, BM_ROOT_NAME_SIZE) || !range_allowed(c))) {
+        return BM_ERR_MALFORMED;
+    }
+    return BM_OK;
 }
 
 int bm_root_name_allowed(const uint8_t name[BM_ROOT_NAME_SIZE])

@@ -100,8 +100,10 @@ struct bm_certificate {
     uint32_t not_before;    /* seconds since 1970 */
     const uint8_t *key;     /* BM_COMPRESSED_SIZE bytes; whether x is on the curve is bm_p256_recover's to say */
     const uint8_t *signature; /* BM_SIGNATURE_SIZE bytes: 1 <= r < n, 1 <= s <= n / 2 */
-    uint32_t product;         /* order only */
-    uint64_t first, last;     /* order only: the EUI-64s that it may give out */
+    /* An order's alone: */
+    uint32_t product;
+    const uint8_t *first; /* BM_UNIT_NAME_SIZE bytes each, the range of EUI-64s that it may give out */
+    const uint8_t *last;
 };
 
 /* BM_OK or BM_ERR_MALFORMED, which leaves *c undefined. A certificate has no second encoding: its fields determine

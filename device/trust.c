@@ -57,7 +57,7 @@ int bm_trust(const struct bm_port *port, const struct bm_image *image, const str
         return BM_CHECK_UNIT_ISSUER;
     }
     uint64_t serial = bm_get(unit.subject, BM_UNIT_NAME_SIZE);
-    if (serial < order.first || serial > order.last) {
+    if (serial < bm_get(order.first, BM_UNIT_NAME_SIZE) || serial > bm_get(order.last, BM_UNIT_NAME_SIZE)) {
         return BM_CHECK_SERIAL;
     }
     if (!same_key(unit.key, birth->key)) {
