@@ -28,8 +28,8 @@ const (
 	simpleNull  = 0xf6
 )
 
-// maxDepth bounds the recursion into a value of no known shape. The deepest that the draft defines is
-// subjectAltName's [type, [*type, value]]: an extension value is three arrays deep at most.
+// maxDepth bounds the recursion into a value of no known shape. The draft's own extension values are three
+// arrays deep at most; private ones have the rest.
 const maxDepth = 16
 
 // A reader takes deterministically encoded CBOR (RFC 8949, section 4.2.1) apart, item by item: shortest

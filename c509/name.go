@@ -170,7 +170,7 @@ func (n Name) check(native bool) error {
 
 func (a Attribute) check(native bool) error {
 	if a.Value.Kind > EUI64 || a.Value.Kind == EUI64 && len(a.Value.Data) != 8 {
-		return fmt.Errorf("%w: EUI-64 of %d bytes", ErrMalformed, len(a.Value.Data))
+		return fmt.Errorf("%w: value of kind %d with %d bytes", ErrMalformed, a.Value.Kind, len(a.Value.Data))
 	}
 	if a.OID != "" {
 		switch {

@@ -118,10 +118,8 @@ func issuerKey(t testing.TB, v vector, c *Certificate) any {
 		}
 	}
 	if keys.Issuer != "" {
-		x, y := elliptic.UnmarshalCompressed(elliptic.P256(), unhex(t, keys.Issuer))
-		return &ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}
-	}
-	if c.Issuer != nil {
+		c = &Certificate{Type: Native, PublicKeyAlgorithm: P256Key, PublicKey: PublicKey{Bytes: unhex(t, keys.Issuer)}}
+	} else if c.Issuer != nil {
 		return nil
 	}
 	key, err := c.Key()
