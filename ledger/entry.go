@@ -104,10 +104,18 @@ func scanRecord(rows *sql.Rows) (Record, error) {
 	return r, err
 }
 
-// find returns what is known under a condition on u, in this book (first, station "") and in imported ones.
+// everywhere selects what is known under a condition on u, in this book (first, with station "") and in imported ones.
+func everywhere(where string) string {
+	return own + " WHERE " + where + " UNION ALL " + foreign +
+		" WHERE u.state = (SELECT max(state) FROM foreign_records WHERE serial = u.serial) AND (" + where + ") ORDER BY station"
+}
+
 func find(ctx context.Context, tx *sql.Tx, where string, arguments ...any) ([]Record, error) {
-	rows, err := tx.QueryContext(ctx, own+" WHERE "+where+" UNION ALL "+foreign+
-		" WHERE u.state = (SELECT max(state) FROM foreign_records WHERE serial = u.serial) AND ("+where+") ORDER BY station", arguments...)
+	return records(tx.QueryContext(ctx, everywhere(where), arguments...))
+}
+
+// records reads the answer of a query to its end.
+func records(rows *sql.Rows, err error) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -74,10 +74,15 @@ func (b *Book) copy(ctx context.Context, from, to *sql.Tx, f *Findings) error {
 	if err != nil {
 		return err
 	}
+	lookup, err := to.PrepareContext(ctx, everywhere("u.serial = ?1 OR u.chip = ?2 OR u.key = ?3"))
+	if err != nil {
+		return err
+	}
+	defer lookup.Close()
 	var content []byte
 	err = units(ctx, from, func(e Entry) error {
 		r := Record{f.Station, e}
-		doubles, known, err := compare(ctx, to, r)
+		doubles, known, err := compare(ctx, lookup, r)
 		f.Doubles = append(f.Doubles, doubles...)
 		if err != nil || known || len(doubles) > 0 {
 			return err
@@ -98,8 +103,8 @@ func (b *Book) copy(ctx context.Context, from, to *sql.Tx, f *Findings) error {
 
 // compare holds a record to all that is known of its serial number, key and chip. It is known if this book says as much
 // or more.
-func compare(ctx context.Context, tx *sql.Tx, there Record) (doubles []Double, known bool, err error) {
-	found, err := find(ctx, tx, "u.serial = ?1 OR u.chip = ?2 OR u.key = ?3", bytes64(there.Serial), there.Chip[:], there.Key[:])
+func compare(ctx context.Context, lookup *sql.Stmt, there Record) (doubles []Double, known bool, err error) {
+	found, err := records(lookup.QueryContext(ctx, bytes64(there.Serial), there.Chip[:], there.Key[:]))
 	for _, here := range found {
 		d := Double{
 			Serial: here.Serial == there.Serial, Key: here.Key == there.Key, Chip: here.Chip == there.Chip,
