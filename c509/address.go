@@ -230,7 +230,8 @@ func systemsFromDER(s *cryptobyte.String, w *writer) bool {
 			return false
 		}
 		items.array(2)
-		if !next(&span) || !next(&span) || !span.Empty() {
+		low, high := next(&span), next(&span)
+		if !low || !high || !span.Empty() {
 			return false
 		}
 	}

@@ -27,7 +27,7 @@ const NoExpiry uint64 = 253402300799
 // tbsItems are what is signed; a certificate is those and the signature (section 3.1, figure 1).
 const tbsItems = 10
 
-// Errors that a caller can tell apart. Every error of this package that concerns a certificate wraps one of them.
+// Errors that a caller can tell apart. What this package finds wrong with a certificate wraps one of them.
 var (
 	ErrMalformed   = errors.New("malformed")
 	ErrUnsupported = errors.New("not supported")
@@ -57,7 +57,7 @@ type Certificate struct {
 // encodings of a value only the one that the draft demands: Encode of the result gives b again. The certificate
 // keeps a copy of b. The error wraps ErrMalformed, or ErrUnsupported for what is well-formed but not handled
 // here. Neither the signature is checked nor whether the public key is a point of its curve: VerifySignature and
-// PublicKey do that.
+// Key do that.
 func Parse(b []byte) (*Certificate, error) {
 	r := &reader{rest: bytes.Clone(b)}
 	c := &Certificate{Raw: r.rest}
