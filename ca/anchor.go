@@ -1,0 +1,142 @@
+package ca
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+)
+
+const (
+	anchorSize = 98 // bytes: root's name 2, key 64, hash of the next root's key 32
+	pointSize  = 64 // bytes: X then Y
+)
+
+// Anchor is what a unit trusts first: a root's name, its key, and the hash of the key that will replace it. A firmware
+// image holds the anchor's hash (docs/formats.md, "Anchor").
+type Anchor [anchorSize]byte
+
+// Hash is SHA-256 of the anchor's 98 bytes.
+func (a Anchor) Hash() [32]byte { return sha256.Sum256(a[:]) }
+
+// Name is the root's name.
+func (a Anchor) Name() RootName { return RootName(a[:2]) }
+
+// Key is the root's key; it was checked when the anchor was made or parsed.
+func (a Anchor) Key() *ecdsa.PublicKey {
+	key, err := publicKey(a[2:66])
+	if err != nil {
+		panic(err) // ParseAnchor and newAnchor let no such anchor out
+	}
+	return key
+}
+
+// Next is SHA-256 of the next root's key, X then Y.
+func (a Anchor) Next() [32]byte { return [32]byte(a[66:]) }
+
+// ParseAnchor reads the 98 bytes of an anchor. Errors wrap ErrMalformed.
+func ParseAnchor(b []byte) (Anchor, error) {
+	if len(b) != anchorSize {
+		return Anchor{}, fmt.Errorf("anchor: %d bytes, want %d: %w", len(b), anchorSize, ErrMalformed)
+	}
+	a := Anchor(b)
+	if err := a.Name().check(); err != nil {
+		return Anchor{}, fmt.Errorf("anchor: %w", err)
+	}
+	if _, err := publicKey(a[2:66]); err != nil {
+		return Anchor{}, fmt.Errorf("anchor: %w", err)
+	}
+	return a, nil
+}
+
+func newAnchor(name RootName, root, next *ecdsa.PublicKey) Anchor {
+	var a Anchor
+	copy(a[:], name[:])
+	key := point(root)
+	copy(a[2:], key[:])
+	hash := keyHash(next)
+	copy(a[66:], hash[:])
+	return a
+}
+
+// keyHash is what an anchor says of the next root: SHA-256 of X then Y.
+func keyHash(key *ecdsa.PublicKey) [32]byte {
+	p := point(key)
+	return sha256.Sum256(p[:])
+}
+
+// point gives X then Y of a P-256 key.
+func point(key *ecdsa.PublicKey) [pointSize]byte {
+	b, err := key.Bytes()
+	if err != nil || len(b) != 1+pointSize {
+		panic("ca: not a P-256 key") // every key passed p256Key or publicKey
+	}
+	return [pointSize]byte(b[1:])
+}
+
+// publicKey makes a key of X then Y; the point must lie on the curve.
+func publicKey(xy []byte) (*ecdsa.PublicKey, error) {
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{0x04}, xy...))
+	if err != nil {
+		return nil, fmt.Errorf("key is not a point of P-256: %w", ErrMalformed)
+	}
+	return key, nil
+}
+
+// p256Key narrows a signer's public key to the only kind that units can check.
+func p256Key(key crypto.PublicKey) (*ecdsa.PublicKey, error) {
+	k, ok := key.(*ecdsa.PublicKey)
+	if !ok || k.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("key is %T, want ECDSA on P-256: %w", key, ErrMalformed)
+	}
+	return k, nil
+}
+
+const bundleTitle = "birthmark bundle 1"
+
+// Bundle is what units are given beside their certificates, and what a station is told of its authority.
+func (a Anchor) Bundle() []byte {
+	return mustEncode(bundle{Title: bundleTitle, Anchor: a[:]})
+}
+
+type bundle struct {
+	_      struct{} `cbor:",toarray"`
+	Title  string
+	Anchor []byte
+}
+
+// ParseBundle reads what Bundle wrote. Errors wrap ErrMalformed.
+func ParseBundle(b []byte) (Anchor, error) {
+	var v bundle
+	if err := decodeStrict(b, &v); err != nil || v.Title != bundleTitle {
+		return Anchor{}, fmt.Errorf("not a bundle: want what `birthmark ca bundle` writes: %w", ErrMalformed)
+	}
+	return ParseAnchor(v.Anchor)
+}
+
+// ImageConstants writes the constants of a firmware image as a C header: the anchor's hash, the product, its peers.
+func (a Anchor) ImageConstants(p *Profile) string {
+	var b strings.Builder
+	hash := a.Hash()
+	fmt.Fprintf(&b, "/* Product %q under root %x. Made by `birthmark ca bundle --c`; include it in one file. */\n", p.Name, a.Name())
+	fmt.Fprintf(&b, "#include \"birthmark.h\"\n\nstatic const struct bm_image bm_image_constants = {\n    .anchor_hash = {")
+	for i, octet := range hash {
+		if i%8 == 0 {
+			b.WriteString("\n        ")
+		} else {
+			b.WriteString(" ")
+		}
+		fmt.Fprintf(&b, "0x%02x,", octet)
+	}
+	fmt.Fprintf(&b, "\n    },\n    .product = %du,\n    .peers = {", p.Product)
+	for i, peer := range p.Peers {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%du", peer)
+	}
+	fmt.Fprintf(&b, "},\n    .peer_count = %d,\n};\n", len(p.Peers))
+	return b.String()
+}

@@ -1,0 +1,101 @@
+package provision
+
+import (
+	"context"
+	"encoding/hex"
+
+	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/ledger"
+	"github.com/birthmark/birthmark/link"
+)
+
+// unit is one unit on one lane.
+type unit struct {
+	station      *Station
+	port         string
+	conversation *link.Conversation
+	stage        Stage
+	chip         [9]byte
+}
+
+// The values that the stages hand on. Each is made by one stage only.
+type (
+	greeted  struct{ link.Hello }
+	prepared struct {
+		greeted
+		configuration [128]byte
+	}
+	proven struct {
+		prepared
+		key [64]byte
+	}
+	reserved struct {
+		*ca.Draft
+		ledger.Reservation
+	}
+	recorded struct { // the certificate is in the book, durably
+		ledger.Entry
+		certificate *ca.UnitCertificate
+	}
+	installed struct{ recorded }
+	sealed    struct {
+		recorded
+		link.Seal
+	}
+)
+
+// journey runs the stages in order. Reserve and Commit are durable before the next stage begins, so a run that stops
+// anywhere is continued by the next one with the same serial number and the same certificate.
+func (u *unit) journey(ctx context.Context) (*Receipt, error) {
+	greeting, err := u.hello(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if greeting.State == link.Sealed {
+		return u.resumeSealed(ctx, greeting)
+	}
+	ready, err := u.prepare(ctx, greeting)
+	if err != nil {
+		return nil, err
+	}
+	proof, err := u.prove(ctx, ready)
+	if err != nil {
+		return nil, err
+	}
+	draft, err := u.check(proof)
+	if err != nil {
+		return nil, err
+	}
+	place, err := u.reserve(ctx, draft, proof)
+	if err != nil {
+		return nil, err
+	}
+	record, err := u.signAndCommit(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := u.install(ctx, record)
+	if err != nil {
+		return nil, err
+	}
+	// Stage 9, the handshake, belongs here: seal will ask for what it returns.
+	end, err := u.seal(ctx, stored)
+	if err != nil {
+		return nil, err
+	}
+	return u.close(ctx, end)
+}
+
+func (u *unit) begin(s Stage) {
+	u.stage = s
+	if u.station.Watch != nil {
+		u.station.Watch(Event{Port: u.port, Stage: s, Chip: u.chipText()})
+	}
+}
+
+func (u *unit) chipText() string {
+	if u.chip == [9]byte{} {
+		return ""
+	}
+	return hex.EncodeToString(u.chip[:])
+}

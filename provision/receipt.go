@@ -1,0 +1,65 @@
+package provision
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/birthmark/birthmark/ca"
+)
+
+// receiptSchema changes when a field of Receipt changes its meaning or goes.
+const receiptSchema = 1
+
+// Receipt is what the book keeps of a finished unit, and what the line prints: one JSON object per unit.
+type Receipt struct {
+	Schema      int       `json:"schema"`
+	Serial      string    `json:"serial"` // EUI-64
+	Chip        string    `json:"chip"`   // the chip's serial number, hexadecimal
+	Key         string    `json:"key"`    // X then Y, hexadecimal
+	Product     uint32    `json:"product"`
+	Order       uint16    `json:"order"`
+	Station     string    `json:"station"`
+	Certificate string    `json:"certificate"` // SHA-256, hexadecimal
+	Code        string    `json:"code"`        // its first 32 bits, as on the label
+	X509        string    `json:"x509,omitempty"`
+	Leaf        int64     `json:"leaf"` // place in the log
+	IssuedAt    time.Time `json:"issued_at"`
+	SealedAt    time.Time `json:"sealed_at"`
+	Locks       string    `json:"locks"`       // configuration bytes 86 to 89 as observed after the seal
+	Attestation string    `json:"attestation"` // "none": key origin not attested
+	Handshake   string    `json:"handshake"`   // "none" until stage 9 is there
+	Test        bool      `json:"test"`
+}
+
+// close writes the receipt into the book.
+func (u *unit) close(ctx context.Context, s sealed) (*Receipt, error) {
+	u.begin(Close)
+	o := u.station.Order
+	fingerprint := s.certificate.Fingerprint()
+	r := &Receipt{
+		Schema:      receiptSchema,
+		Serial:      ca.EUI64(s.Serial).String(),
+		Chip:        u.chipText(),
+		Key:         hex.EncodeToString(s.Key[:]),
+		Product:     o.Certificate.Product,
+		Order:       s.Order,
+		Station:     o.Station,
+		Certificate: hex.EncodeToString(fingerprint[:]),
+		Code:        s.certificate.Code(),
+		Leaf:        s.Leaf,
+		IssuedAt:    s.IssuedAt,
+		SealedAt:    u.station.Now().UTC().Truncate(time.Second),
+		Locks:       hex.EncodeToString(s.Locks[:]),
+		Attestation: o.Profile.Chip.Attestation,
+		Handshake:   "none",
+		Test:        o.Test(),
+	}
+	details, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("receipt of %s: %w", r.Serial, err)
+	}
+	return r, u.station.Book.CloseUnit(ctx, s.Serial, details, u.station.Now())
+}

@@ -1,0 +1,35 @@
+// Package templates holds what a new user starts from: reviewed product profiles.
+package templates
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+//go:embed product/*.yaml
+var files embed.FS
+
+// Product gives the embedded product profile called name. An unknown name is an error that lists those there are.
+func Product(name string) ([]byte, error) {
+	text, err := files.ReadFile(path.Join("product", name+".yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("no product profile %q is built in; there are: %s", name, strings.Join(Products(), ", "))
+	}
+	return text, nil
+}
+
+// Products lists the names of the embedded product profiles.
+func Products() []string {
+	matches, err := fs.Glob(files, "product/*.yaml")
+	if err != nil {
+		panic(err) // the pattern is constant
+	}
+	names := make([]string, len(matches))
+	for i, m := range matches {
+		names[i] = strings.TrimSuffix(path.Base(m), ".yaml")
+	}
+	return names
+}
