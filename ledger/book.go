@@ -33,6 +33,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
+// What callers act on. Each method's comment says which of them its error may wrap.
 var (
 	ErrNotLedger      = errors.New("not a ledger")
 	ErrVersion        = errors.New("ledger of another version")
@@ -56,7 +57,7 @@ const (
 	// busyTimeout is how long one process waits for another's write; the longest is Import.
 	busyTimeout = 10 * time.Second
 
-	// checkpointEvery bounds the write-ahead log: commits between two checkpoints, of about ten 4 KB pages each.
+	// checkpointEvery bounds the write-ahead log: commits between two checkpoints, of about five 4 KB pages each.
 	checkpointEvery = 100
 )
 

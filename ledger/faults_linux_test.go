@@ -70,8 +70,8 @@ func childFault(kind string, step int, path string) error {
 		return err
 	}
 	first := testOrder(1, 1).First
-	todo := append(steps(b, first, 1), steps(b, first+1, 2)...)
-	for _, do := range todo[:3+step] {
+	life := append(steps(b, first, 1), steps(b, first+1, 2)...)
+	for _, do := range life[:3+step] {
 		if err := do(); err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func childFault(kind string, step int, path string) error {
 		return err
 	}
 	for range 2 {
-		if err := todo[3+step](); !errors.Is(err, want) {
+		if err := life[3+step](); !errors.Is(err, want) {
 			return fmt.Errorf("got %v, want %w", err, want)
 		}
 	}

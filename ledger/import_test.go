@@ -127,6 +127,8 @@ func TestTwoStationsOnOneOrder(t *testing.T) {
 	importBook(t, b, other)
 	_, err := b.Reserve(context.Background(), 1, unitKey(2), morning)
 	wantError(t, err, ErrDouble)
+	_, err = b.Reserve(context.Background(), 1, unitKey(1), morning) // their unit, their order
+	wantError(t, err, ErrConflict)
 	verify(t, b)
 }
 

@@ -81,21 +81,20 @@ func (b *Book) reserve(ctx context.Context, tx *sql.Tx, order uint16, unit UnitK
 
 // number fills in the order's next serial number. An order's numbers have no gaps, so the last one tells how many.
 func (r *Reservation) number(ctx context.Context, tx *sql.Tx) error {
-	var first, highest number64
+	var first number64
 	var count, used uint64
-	var begun bool
+	var highest sql.Null[number64]
 	err := tx.QueryRowContext(ctx, `
-SELECT fingerprint, first, count, max(serial), max(serial) IS NOT NULL
-FROM orders LEFT JOIN units ON order_number = number WHERE number = ? GROUP BY number`,
-		r.Order).Scan(blob(r.Fingerprint[:]), &first, &count, &highest, &begun)
+SELECT fingerprint, first, count, (SELECT max(serial) FROM units WHERE order_number = number) FROM orders WHERE number = ?`,
+		r.Order).Scan(blob(r.Fingerprint[:]), &first, &count, &highest)
 	if errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("order: %w", ErrNotFound)
 	}
 	if err != nil {
 		return err
 	}
-	if begun {
-		used = uint64(highest-first) + 1
+	if highest.Valid {
+		used = uint64(highest.V-first) + 1
 	}
 	if used >= count {
 		return fmt.Errorf("%w: %d of %d units", ErrExhausted, used, count)

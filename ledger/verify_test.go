@@ -378,6 +378,18 @@ func TestForgery(t *testing.T) {
 	}
 }
 
+func TestIdentityAlteredWhileOpen(t *testing.T) {
+	path := story(t)
+	b, err := Open(path, station.Anchor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	tamper(t, path, "UPDATE book SET station = 'line 9'")
+	_, err = b.Verify(context.Background(), nil)
+	wantError(t, err, ErrTampered)
+}
+
 func TestVerifyChecksEachCertificate(t *testing.T) {
 	path := story(t)
 	b, err := Open(path, station.Anchor)
