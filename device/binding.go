@@ -171,3 +171,16 @@ func trustStatus(anchorHash [32]byte, product uint32, b Birth, answers int) int 
 	port := C.port_verify_some(left)
 	return int(trust(&port, anchorHash, product, b))
 }
+
+// copyOver copies from over the middle of to, at offset at, and wipeOver wipes size bytes there; both give all of to.
+func copyOver(to []byte, at int, from []byte) []byte {
+	p := C.CBytes(from)
+	defer C.free(p)
+	C.bm_copy((*C.uint8_t)(&to[at]), (*C.uint8_t)(p), C.size_t(len(from)))
+	return to
+}
+
+func wipeOver(to []byte, at, size int) []byte {
+	C.bm_wipe(unsafe.Pointer(&to[at]), C.size_t(size))
+	return to
+}

@@ -6,17 +6,18 @@ import "fmt"
 // detail of status 6 in docs/wire.md. A unit checks in ascending order.
 type Check int
 
+// The checks of docs/wire.md, by their numbers there.
 const (
-	CheckAnchor         Check = 1 + iota // not the one in the image
-	CheckOrder                           // certificate malformed or not of the profile
-	CheckOrderIssuer                     // not the anchor's root
-	CheckOrderSignature                  //
-	CheckProduct                         // the order builds another one
-	CheckUnit                            // certificate malformed or not of the profile
-	CheckUnitIssuer                      // not the order
-	CheckSerial                          // outside the order's range
-	CheckKey                             // not this chip's
-	CheckUnitSignature                   //
+	CheckAnchor Check = 1 + iota
+	CheckOrder
+	CheckOrderIssuer
+	CheckOrderSignature
+	CheckProduct
+	CheckUnit
+	CheckUnitIssuer
+	CheckSerial
+	CheckKey
+	CheckUnitSignature
 )
 
 // Error says in words what does not hold.

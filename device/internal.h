@@ -4,7 +4,7 @@
 
 #include "birthmark.h"
 
-/* bytes.c: loops of our own, as newlib's memcpy, memset and memcmp are 320 bytes on a Cortex-M0+. */
+/* bytes.c: loops of our own, so that the library links without a C library. */
 
 /* Copy size bytes; the areas must not overlap. */
 void bm_copy(uint8_t *to, const uint8_t *from, size_t size);
