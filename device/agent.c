@@ -1,6 +1,6 @@
 #include "agent.h"
 
-#include "flash.h"
+#include "installed.h"
 #include "internal.h"
 #include "pairing.h"
 
@@ -23,10 +23,9 @@ enum {
     REVISION_SIZE = 4,
     LOCKS_SIZE = 4,
     SEQUENCE_MAX = 255,
-    REQUEST_ITEMS = 3, /* session, sequence, verb */
-    REPLY_ITEMS = 5,   /* session, sequence, verb, status, serial */
-    DIGITAL_SIGNATURE = 1, /* keyUsage */
-    ARRAY_OF_TWO = 0x82   /* CBOR head */
+    REQUEST_ITEMS = 3,    /* session, sequence, verb */
+    REPLY_ITEMS = 5,      /* session, sequence, verb, status, serial */
+    DIGITAL_SIGNATURE = 1 /* keyUsage */
 };
 
 /* What the station sent, and where the reply goes. */
@@ -71,14 +70,6 @@ struct survey {
     uint8_t key[BM_KEY_SIZE]; /* from BM_UNIT_PREPARED on */
 };
 
-/* The certificates in slot 8; both sizes are 0 if there are none. */
-struct stored {
-    const uint8_t *order;
-    size_t order_size;
-    const uint8_t *unit;
-    size_t unit_size;
-};
-
 /* The chip's part of a survey, which never says BM_UNIT_INSTALLED: that takes the certificates. */
 static struct outcome survey_chip(struct bm_agent *a, struct survey *s)
 {
@@ -93,74 +84,37 @@ static struct outcome survey_chip(struct bm_agent *a, struct survey *s)
     return bm_atecc608_state(a->chip, zone, &s->state, s->key) == BM_OK ? good : chip_failed(a);
 }
 
-static const uint8_t *read_string(struct bm_reader *r, size_t *size)
-{
-    *size = bm_read(r, BM_BYTES);
-    return bm_read_raw(r, *size);
-}
-
-/* Read slot 8 into the request's buffer, which must no longer be needed. What is not two certificates and zeros counts
- * as none. */
-static struct outcome load_certificates(struct bm_agent *a, struct stored *c)
-{
-    struct bm_reader r;
-    size_t size = 0;
-
-    do {
-        if (bm_atecc608_read_slot(a->chip, (unsigned)size / BM_ATECC608_BLOCK_SIZE, a->request + size) != BM_OK) {
-            return chip_failed(a);
-        }
-        size += BM_ATECC608_BLOCK_SIZE;
-    } while (size < BM_ATECC608_SLOT_SIZE && a->request[0] == ARRAY_OF_TWO); /* an empty slot costs one read */
-
-    bm_read_start(&r, a->request, size);
-    bm_read_expect(&r, BM_ARRAY, 2);
-    c->order = read_string(&r, &c->order_size);
-    c->unit = read_string(&r, &c->unit_size);
-    while (r.at < r.size && !r.bad) {
-        bm_read_expect(&r, BM_UINT, 0); /* encoded as one zero byte */
-    }
-    if (bm_read_end(&r) != BM_OK || c->order_size > BM_ORDER_CERTIFICATE_MAX || c->unit_size > BM_UNIT_CERTIFICATE_MAX) {
-        c->order_size = 0;
-        c->unit_size = 0;
-    }
-    return good;
-}
-
 /* A prepared unit is installed if what it stores would pass install's checks again. */
-static struct outcome judge_stored(struct bm_agent *a, struct survey *s, const struct stored *c)
+static struct outcome judge(struct bm_agent *a, struct survey *s, struct bm_birth stored)
 {
     uint8_t anchor[BM_ANCHOR_SIZE];
-    const struct bm_birth birth = {anchor, c->order, c->order_size, c->unit, c->unit_size, s->key};
 
-    if (c->order_size == 0) {
-        return good;
+    int status = bm_installed_read_anchor(a->port, anchor);
+    if (status != BM_OK) {
+        return status == BM_ERR_STATE ? good : refuse(FLASH, 0);
     }
-    int status = bm_flash_newest(a->port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE);
+    stored.anchor = anchor;
+    stored.key = s->key;
+    status = bm_trust(a->port, a->image, &stored);
     if (status == BM_OK) {
-        status = bm_trust(a->port, a->image, &birth);
-        if (status == BM_ERR_PORT) {
-            return chip_failed(a);
-        }
-        s->state = status == BM_OK ? BM_UNIT_INSTALLED : s->state;
-        return good;
+        s->state = BM_UNIT_INSTALLED;
     }
-    return status == BM_ERR_STATE ? good : refuse(FLASH, 0);
+    return status == BM_ERR_PORT ? chip_failed(a) : good;
 }
 
-/* The whole survey; it overwrites the request's buffer. */
-static struct outcome survey(struct bm_agent *a, struct survey *s, struct stored *c)
+/* The whole survey; stored has what slot 8 holds as order and unit. It overwrites the request's buffer. */
+static struct outcome survey(struct bm_agent *a, struct survey *s, struct bm_birth *stored)
 {
     struct outcome o = survey_chip(a, s);
 
-    *c = (struct stored){NULL, 0, NULL, 0};
-    if (o.status == OK && (s->state == BM_UNIT_PREPARED || s->state == BM_UNIT_SEALED)) {
-        o = load_certificates(a, c);
+    *stored = (struct bm_birth){.order_size = 0, .unit_size = 0};
+    if (o.status != OK || (s->state != BM_UNIT_PREPARED && s->state != BM_UNIT_SEALED)) {
+        return o;
     }
-    if (o.status == OK && s->state == BM_UNIT_PREPARED) {
-        o = judge_stored(a, s, c);
+    if (bm_installed_read_certificates(a->chip, a->request, stored) != BM_OK) {
+        return chip_failed(a);
     }
-    return o;
+    return s->state == BM_UNIT_PREPARED && stored->order_size > 0 ? judge(a, s, *stored) : good;
 }
 
 /* Start a reply of status OK or, with one result, of another. */
@@ -174,7 +128,7 @@ static void begin(const struct bm_agent *a, struct call *c, unsigned status, uns
     bm_write_string(&c->reply, BM_BYTES, a->serial, BM_CHIP_SERIAL_SIZE);
 }
 
-/* The results that hello and seal have in common end both. */
+/* The last result of both hello and seal. */
 static void write_closed(const struct bm_agent *a, struct call *c)
 {
     bm_write(&c->reply, BM_SIMPLE, a->board->debug_closed(a->board->user) ? BM_TRUE : BM_FALSE);
@@ -183,13 +137,13 @@ static void write_closed(const struct bm_agent *a, struct call *c)
 static struct outcome hello(struct bm_agent *a, struct call *c)
 {
     struct survey s;
-    struct stored certificates;
+    struct bm_birth stored;
     uint32_t generation;
 
     if (!parsed(c, 0)) {
         return refuse(MALFORMED, 0);
     }
-    struct outcome o = survey(a, &s, &certificates);
+    struct outcome o = survey(a, &s, &stored);
     if (o.status != OK) {
         return o;
     }
@@ -209,8 +163,8 @@ static struct outcome hello(struct bm_agent *a, struct call *c)
     }
     bm_write(&c->reply, BM_UINT, s.state);
     bm_write_string(&c->reply, BM_BYTES, s.locks, LOCKS_SIZE);
-    bm_write_string(&c->reply, BM_BYTES, certificates.order, certificates.order_size);
-    bm_write_string(&c->reply, BM_BYTES, certificates.unit, certificates.unit_size);
+    bm_write_string(&c->reply, BM_BYTES, stored.order, stored.order_size);
+    bm_write_string(&c->reply, BM_BYTES, stored.unit, stored.unit_size);
     if (paired == BM_OK) {
         bm_write(&c->reply, BM_UINT, generation);
     } else {
@@ -244,7 +198,7 @@ static struct outcome prepare(struct bm_agent *a, struct call *c)
     return good;
 }
 
-/* Prove and install work on a unit with a key and open certificates, whether it has some or not. */
+/* Prove and install want a key and an open slot 8, whatever the slot holds. */
 static struct outcome expect_prepared(struct bm_agent *a, struct survey *s)
 {
     struct outcome o = survey_chip(a, s);
@@ -302,63 +256,6 @@ static struct outcome prove(struct bm_agent *a, struct call *c)
     return good;
 }
 
-/* Write the anchor unless it is the newest already, and read it back. A page without room for it holds only what
- * earlier attempts left. */
-static int store_anchor(const struct bm_port *port, const uint8_t anchor[BM_ANCHOR_SIZE])
-{
-    uint8_t back[BM_ANCHOR_SIZE];
-
-    int status = bm_flash_newest(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, back, BM_ANCHOR_SIZE);
-    if (status == BM_OK && bm_equal(back, anchor, BM_ANCHOR_SIZE)) {
-        return BM_OK;
-    }
-    if (status == BM_ERR_PORT) {
-        return status;
-    }
-    status = bm_flash_append(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE);
-    if (status == BM_ERR_SPACE) {
-        if (port->flash_erase(port->user, BM_PAGE_TRUST) != BM_OK) {
-            return BM_ERR_PORT;
-        }
-        status = bm_flash_append(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE);
-    }
-    return status;
-}
-
-/* Make slot 8 hold slot's bytes and read all of it back. A block that already does is not written again. */
-static int store_certificates(struct bm_atecc608 *chip, const uint8_t slot[BM_ATECC608_SLOT_SIZE])
-{
-    uint8_t block[BM_ATECC608_BLOCK_SIZE];
-
-    for (unsigned pass = 0; pass < 2; pass++) {
-        for (unsigned i = 0; i < BM_ATECC608_SLOT_SIZE / BM_ATECC608_BLOCK_SIZE; i++) {
-            const uint8_t *wanted = slot + i * BM_ATECC608_BLOCK_SIZE;
-            if (bm_atecc608_read_slot(chip, i, block) != BM_OK) {
-                return BM_ERR_PORT;
-            }
-            if (bm_equal(block, wanted, BM_ATECC608_BLOCK_SIZE)) {
-                continue;
-            }
-            if (pass == 1 || bm_atecc608_write_slot(chip, i, wanted) != BM_OK) {
-                return BM_ERR_PORT;
-            }
-        }
-    }
-    return BM_OK;
-}
-
-/* Slot 8 as install fills it, in the reply's buffer: the certificates and zeros. */
-static void compose_slot(struct bm_agent *a, const struct bm_birth *birth)
-{
-    struct bm_writer w;
-
-    bm_wipe(a->reply, BM_ATECC608_SLOT_SIZE);
-    bm_write_start(&w, a->reply, BM_ATECC608_SLOT_SIZE);
-    bm_write(&w, BM_ARRAY, 2);
-    bm_write_string(&w, BM_BYTES, birth->order, birth->order_size);
-    bm_write_string(&w, BM_BYTES, birth->unit, birth->unit_size);
-}
-
 /* The digest of size bytes as a byte string. */
 static void write_digest(struct bm_writer *w, const uint8_t *bytes, size_t size)
 {
@@ -378,8 +275,10 @@ static struct outcome install(struct bm_agent *a, struct call *c)
 
     const uint8_t *challenge = bm_read_bytes(&c->arguments, CHALLENGE_SIZE);
     birth.anchor = bm_read_bytes(&c->arguments, BM_ANCHOR_SIZE);
-    birth.order = read_string(&c->arguments, &birth.order_size);
-    birth.unit = read_string(&c->arguments, &birth.unit_size);
+    birth.order_size = bm_read(&c->arguments, BM_BYTES);
+    birth.order = bm_read_raw(&c->arguments, birth.order_size);
+    birth.unit_size = bm_read(&c->arguments, BM_BYTES);
+    birth.unit = bm_read_raw(&c->arguments, birth.unit_size);
     birth.key = s.key;
     if (!parsed(c, 4)) {
         return refuse(MALFORMED, 0);
@@ -392,11 +291,10 @@ static struct outcome install(struct bm_agent *a, struct call *c)
     if (check != BM_OK) {
         return check == BM_ERR_PORT ? chip_failed(a) : refuse(REFUSED, (unsigned)check);
     }
-    if (store_anchor(a->port, birth.anchor) != BM_OK) {
+    if (bm_installed_write_anchor(a->port, birth.anchor) != BM_OK) {
         return refuse(FLASH, 0);
     }
-    compose_slot(a, &birth);
-    if (store_certificates(a->chip, a->reply) != BM_OK) {
+    if (bm_installed_write_certificates(a->chip, &birth, a->reply) != BM_OK) {
         return chip_failed(a);
     }
     /* What was read back is what came, byte for byte, so the hashes of either are the same. */
@@ -416,14 +314,15 @@ static struct outcome install(struct bm_agent *a, struct call *c)
 
 static struct outcome seal(struct bm_agent *a, struct call *c)
 {
+    uint8_t zone[BM_ATECC608_ZONE_SIZE];
     struct survey s;
-    struct stored certificates;
+    struct bm_birth stored;
     uint32_t generation;
 
     if (!parsed(c, 0)) {
         return refuse(MALFORMED, 0);
     }
-    struct outcome o = survey(a, &s, &certificates);
+    struct outcome o = survey(a, &s, &stored);
     if (o.status != OK) {
         return o;
     }
@@ -445,12 +344,11 @@ static struct outcome seal(struct bm_agent *a, struct call *c)
     if (bm_atecc608_lock_slot(a->chip) != BM_OK) {
         return chip_failed(a);
     }
-    o = survey_chip(a, &s);
-    if (o.status != OK) {
-        return o;
+    if (bm_atecc608_zone(a->chip, zone) != BM_OK) {
+        return chip_failed(a);
     }
     begin(a, c, OK, 3);
-    bm_write_string(&c->reply, BM_BYTES, s.locks, LOCKS_SIZE);
+    bm_write_string(&c->reply, BM_BYTES, zone + BM_ATECC608_AT_LOCKS, LOCKS_SIZE);
     bm_write(&c->reply, BM_UINT, generation);
     write_closed(a, c);
     return good;
@@ -459,9 +357,9 @@ static struct outcome seal(struct bm_agent *a, struct call *c)
 static struct outcome unknown(struct bm_agent *a)
 {
     struct survey s;
-    struct stored certificates;
+    struct bm_birth stored;
 
-    struct outcome o = survey(a, &s, &certificates);
+    struct outcome o = survey(a, &s, &stored);
     return o.status == OK ? refuse(STATE, s.state) : o;
 }
 

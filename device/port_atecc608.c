@@ -28,7 +28,7 @@ enum {
     LOCK_SLOT_8 = 0x02 | 8 << 2
 };
 
-/* Longest execution times in milliseconds at clock divider 0, which the configuration below sets. */
+/* Longest execution times in milliseconds at clock divider 0, which the policy below sets and the factory delivers. */
 enum {
     MS_WAKE = 2,
     MS_READ = 5,
@@ -309,7 +309,7 @@ void bm_atecc608_serial(const uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t seria
 
 /* Offsets in the configuration zone (DS40002112, table 2-3). */
 enum {
-    AT_WRITABLE = 16, /* what lies before is the manufacturer's */
+    AT_I2C_ADDRESS = 16, /* the first that Write takes: what lies before is the manufacturer's */
     AT_SLOT_CONFIG = 20,
     AT_COUNTERS = 52,
     AT_USE_LOCK = 68,
@@ -322,9 +322,9 @@ enum {
     AT_KEY_CONFIG = 96
 };
 
-/* The policy of every unit's chip. SlotConfig: bit 0 external sign, bit 1 internal sign, bit 7 secret; bits 12 to 15
- * WriteConfig, 0 always, 8 never. KeyConfig: bit 0 private, bit 1 public half on request, bits 2 to 4 type (4 P-256, 7 data),
- * bit 5 lockable, bit 6 wants a random nonce. Words are low byte first.
+/* The policy of every unit's chip, low bytes first. SlotConfig: bit 0 external sign, bit 1 internal
+ * sign, bit 7 secret, bits 12 to 15 WriteConfig: 0 always and 8 never, as public configurations have them. KeyConfig: bit
+ * 0 private, bit 1 public half on request, bits 2 to 4 type (4 P-256, 7 data), bit 5 lockable, bit 6 wants a random nonce.
  *
  *   0  identity      signs what it is given; WriteConfig has no GenKey bit: no new key after the data lock
  *   1  attestation   signs only what the chip itself puts together
@@ -334,7 +334,7 @@ enum {
  * The other slots are unused and never written. ChipMode 0 is the short watchdog and the fast clock; ChipOptions 0, no IO
  * protection. UseLock, VolatileKeyPermission, SecureBoot and X509format stay zero. */
 static const uint8_t policy[BM_ATECC608_ZONE_SIZE] = {
-    [AT_WRITABLE] = 0xC0, /* I2C address */
+    [AT_I2C_ADDRESS] = 0xC0,
     [AT_SLOT_CONFIG] = 0x81, 0x00, 0x82, 0x00, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
     0x00, 0x00, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
     [AT_KEY_CONFIG] = 0x13, 0x00, 0x13, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x1C, 0x00, 0x7C, 0x00, 0x1C, 0x00,
@@ -345,7 +345,7 @@ static const uint8_t policy[BM_ATECC608_ZONE_SIZE] = {
  * that no slot allows, and the locks. */
 static int decided(unsigned at)
 {
-    return (at >= AT_WRITABLE && at < AT_COUNTERS) || (at >= AT_USE_LOCK && at < AT_KDF_IV) || at >= AT_CHIP_OPTIONS;
+    return (at >= AT_I2C_ADDRESS && at < AT_COUNTERS) || (at >= AT_USE_LOCK && at < AT_KDF_IV) || at >= AT_CHIP_OPTIONS;
 }
 
 static int holds_policy(const uint8_t zone[BM_ATECC608_ZONE_SIZE])
@@ -364,7 +364,7 @@ static int write_policy(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608
     uint8_t wanted[BLOCK_SIZE];
     unsigned size;
 
-    for (unsigned at = AT_WRITABLE; at < BM_ATECC608_ZONE_SIZE; at += size) {
+    for (unsigned at = AT_I2C_ADDRESS; at < BM_ATECC608_ZONE_SIZE; at += size) {
         size = at == 1 * BLOCK_SIZE || at == 3 * BLOCK_SIZE ? BLOCK_SIZE : WORD_SIZE;
         for (unsigned i = 0; i < size; i++) {
             wanted[i] = decided(at + i) ? policy[at + i] : zone[at + i];

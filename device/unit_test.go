@@ -22,7 +22,6 @@ type memoryFlash struct {
 	pages [3][]byte
 	cut   func() bool // before each byte that changes: the supply fails
 	dead  bool
-	count int // calls that change something
 }
 
 var errFlash = errors.New("flash failed")
@@ -61,7 +60,6 @@ func (f *memoryFlash) Erase(page int) error {
 }
 
 func (f *memoryFlash) write(place, data []byte) error {
-	f.count++
 	for i := range data {
 		f.dead = f.dead || f.cut != nil && f.cut()
 		if f.dead {
@@ -70,10 +68,6 @@ func (f *memoryFlash) write(place, data []byte) error {
 		place[i] = data[i]
 	}
 	return nil
-}
-
-func (f *memoryFlash) copy() [3][]byte {
-	return [3][]byte{bytes.Clone(f.pages[0]), bytes.Clone(f.pages[1]), bytes.Clone(f.pages[2])}
 }
 
 // debugPort closes unless it is stuck.
@@ -85,12 +79,19 @@ func (d *debugPort) Closed() bool { return d.closed }
 // wire counts a chip's commands and lets a test answer in the chip's place.
 type wire struct {
 	chip     *chip.Device
+	flash    *memoryFlash // dead when the supply that both have is
 	commands int
 	spoil    func(n int, group []byte, pass func() []byte) []byte // nil: nothing
 }
 
-func (w *wire) Wake() []byte { return w.chip.Wake() }
-func (w *wire) Idle()        { w.chip.Idle() }
+func (w *wire) Wake() []byte {
+	if w.flash.dead {
+		return nil
+	}
+	return w.chip.Wake()
+}
+
+func (w *wire) Idle() { w.chip.Idle() }
 
 func (w *wire) Exchange(group []byte) []byte {
 	n := w.commands
@@ -109,6 +110,7 @@ type bench struct {
 	flash *memoryFlash
 	debug *debugPort
 	cut   func() bool // asked before each byte that the chip or the flash writes
+	bytes int         // that the chip or the flash has written
 	image Image
 
 	unit     *Unit
@@ -117,14 +119,21 @@ type bench struct {
 }
 
 func newBench(t testing.TB) *bench {
-	return benchFor(t, newFactory(t))
+	b := keptBench(t)
+	t.Cleanup(func() { b.unit.Close() })
+	return b
 }
 
-func benchFor(t testing.TB, f *factory) *bench {
+// keptBench is a bench whose unit outlives the test.
+func keptBench(t testing.TB) *bench {
+	f := newFactory(t)
 	b := &bench{factory: f, flash: newFlash(512), debug: &debugPort{}, session: 1}
-	cut := func() bool { return b.cut != nil && b.cut() }
+	cut := func() bool {
+		b.bytes++
+		return b.cut != nil && b.cut()
+	}
 	b.flash.cut = cut
-	b.wire = &wire{chip: chip.New(chip.Options{Cut: func(int) bool { return cut() }})}
+	b.wire = &wire{flash: b.flash, chip: chip.New(chip.Options{Cut: func(int) bool { return cut() }})}
 	b.image = Image{
 		AnchorHash:   f.anchorHash,
 		FirmwareHash: sha256.Sum256([]byte("firmware")),
@@ -132,7 +141,6 @@ func benchFor(t testing.TB, f *factory) *bench {
 		Peers:        []uint32{f.product, 1 << 31},
 	}
 	b.start(t)
-	t.Cleanup(func() { b.unit.Close() })
 	return b
 }
 
@@ -433,10 +441,7 @@ func (b *bench) key(t testing.TB) []byte {
 
 func (b *bench) slotKey(t testing.TB, slot byte) []byte {
 	t.Helper()
-	group := []byte{7, 0x40, 0, slot, 0}
-	b.wire.chip.Wake()
-	defer b.wire.chip.Idle()
-	answer := b.wire.chip.Exchange(binary.LittleEndian.AppendUint16(group, chip.CRC(group)))
+	answer := b.exchange(0x40, 0, slot, 0)
 	if len(answer) != 67 {
 		t.Fatalf("slot %d has no key: %x", slot, answer)
 	}
@@ -445,13 +450,18 @@ func (b *bench) slotKey(t testing.TB, slot byte) []byte {
 
 // zone is the chip's configuration, asked of the chip itself.
 func (b *bench) zone() (zone []byte) {
-	b.wire.chip.Wake()
-	defer b.wire.chip.Idle()
 	for block := range byte(4) {
-		group := []byte{7, 0x02, 0x80, block << 3, 0}
-		zone = append(zone, b.wire.chip.Exchange(binary.LittleEndian.AppendUint16(group, chip.CRC(group)))[1:33]...)
+		zone = append(zone, b.exchange(0x02, 0x80, block<<3, 0)[1:33]...)
 	}
 	return zone
+}
+
+// exchange gives the chip a command behind the unit's back.
+func (b *bench) exchange(command ...byte) []byte {
+	b.wire.chip.Wake()
+	defer b.wire.chip.Idle()
+	group := append([]byte{byte(len(command) + 3)}, command...)
+	return b.wire.chip.Exchange(binary.LittleEndian.AppendUint16(group, chip.CRC(group)))
 }
 
 func verifyStatement(t testing.TB, key, signature []byte, items ...any) {

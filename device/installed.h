@@ -1,0 +1,22 @@
+/* What install leaves in a unit: the anchor in flash, the certificates in the chip's slot 8 (docs/formats.md, "In the
+ * unit"). Calls return BM_OK or BM_ERR_PORT unless they say more; the anchor's are the flash's, the others the chip's. */
+#ifndef BM_INSTALLED_H
+#define BM_INSTALLED_H
+
+#include "port_atecc608.h"
+
+/* Write the anchor unless it is the newest already; either way it has been read back. */
+BM_MUST_CHECK int bm_installed_write_anchor(const struct bm_port *port, const uint8_t anchor[BM_ANCHOR_SIZE]);
+/* The newest anchor, or BM_ERR_STATE if there is none. */
+BM_MUST_CHECK int bm_installed_read_anchor(const struct bm_port *port, uint8_t anchor[BM_ANCHOR_SIZE]);
+
+/* Write order and unit of a birth that bm_trust accepted, and read the slot back; slot is working memory. A block that
+ * already has its bytes is not written again. */
+BM_MUST_CHECK int bm_installed_write_certificates(struct bm_atecc608 *chip, const struct bm_birth *birth,
+                                                  uint8_t slot[BM_ATECC608_SLOT_SIZE]);
+/* Read the slot, and point order and unit of birth into it. Their sizes are at most BM_ORDER_CERTIFICATE_MAX and
+ * BM_UNIT_CERTIFICATE_MAX, and 0 if the slot holds anything but two certificates and zeros. */
+BM_MUST_CHECK int bm_installed_read_certificates(struct bm_atecc608 *chip, uint8_t slot[BM_ATECC608_SLOT_SIZE],
+                                                 struct bm_birth *birth);
+
+#endif
