@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// A small Cortex-M0+ part's flash, as much of it as the library asks for.
+const (
+	flashPages  = 3
+	pageSize    = 2048 // bytes
+	programUnit = 8    // bytes, each programmed once between erasures
+)
+
+var errPowerCut = errors.New("power is cut")
+
+// flash is the microcontroller's flash in a file, pages one after the other.
+type flash struct {
+	file *os.File
+	cut  func() bool // asked before each byte changes: whether the power has failed
+}
+
+// openFlash opens the flash in the file at path; a missing or empty file is an erased flash.
+func openFlash(path string, cut func() bool) (*flash, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_SYNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && info.Size() == 0 {
+		_, err = file.WriteAt(bytes.Repeat([]byte{0xFF}, flashPages*pageSize), 0)
+	} else if err == nil && info.Size() != flashPages*pageSize {
+		err = fmt.Errorf("%s has %d bytes, a flash has %d", path, info.Size(), flashPages*pageSize)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &flash{file: file, cut: cut}, nil
+}
+
+func (f *flash) PageSize() int { return pageSize }
+
+func (f *flash) Read(page, offset int, out []byte) error {
+	_, err := f.file.ReadAt(out, int64(page*pageSize+offset))
+	return err
+}
+
+// Program writes whole program units that have been erased.
+func (f *flash) Program(page, offset int, data []byte) error {
+	if offset%programUnit != 0 || len(data)%programUnit != 0 || offset+len(data) > pageSize {
+		return fmt.Errorf("program %d bytes at %d", len(data), offset)
+	}
+	old := make([]byte, len(data))
+	if err := f.Read(page, offset, old); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(old, func(b byte) bool { return b != 0xFF }) {
+		return fmt.Errorf("program at %d: not erased", offset)
+	}
+	return f.write(page*pageSize+offset, data)
+}
+
+// Erase sets a page to FF. Power that fails on the way leaves a part of it.
+func (f *flash) Erase(page int) error {
+	return f.write(page*pageSize, bytes.Repeat([]byte{0xFF}, pageSize))
+}
+
+func (f *flash) write(at int, data []byte) error {
+	n := 0
+	for n < len(data) && !f.cut() {
+		n++
+	}
+	if _, err := f.file.WriteAt(data[:n], int64(at)); err != nil {
+		return err
+	}
+	if n < len(data) {
+		return errPowerCut
+	}
+	return nil
+}
