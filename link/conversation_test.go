@@ -163,10 +163,10 @@ func TestEndless(t *testing.T) {
 			})
 			start := time.Now()
 			_, err := c.Hello(t.Context())
-			if took := time.Since(start); !errors.Is(err, ErrGarbage) && !errors.Is(err, ErrSilent) || took > time.Second {
+			if took := time.Since(start); !errors.Is(err, ErrGarbage) && !errors.Is(err, ErrSilent) || took > 10*time.Second {
 				t.Fatalf("%v after %v", err, took)
 			}
-			if c.Waited() < 3*50*time.Millisecond {
+			if c.Waited() < tries*helloLimit {
 				t.Errorf("waited %v", c.Waited())
 			}
 		})

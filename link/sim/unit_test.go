@@ -235,7 +235,7 @@ func TestFaults(t *testing.T) {
 		{"turns much", Fault{Seed: 1, Flip: 0.03}, link.ErrGarbage},
 		{"noise before each answer", Fault{Seed: 1, Garbage: 50}, link.ErrGarbage},
 		{"silent", Fault{Silent: true}, link.ErrSilent},
-		{"dribbles", Fault{Dribble: 20 * time.Millisecond}, link.ErrGarbage},
+		{"dribbles", Fault{Dribble: 5 * time.Millisecond}, link.ErrGarbage},
 		{"breaks", Fault{CutAfter: 100}, link.ErrGone},
 	} {
 		t.Run(test.name, func(t *testing.T) {
