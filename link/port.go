@@ -104,7 +104,7 @@ func busy(path string) error {
 	if err != nil || unix.Stat(path, &device) != nil {
 		return ErrPortBusy
 	}
-	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(device.Dev), unix.Minor(device.Dev), device.Ino)
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(device.Dev)), unix.Minor(uint64(device.Dev)), device.Ino)
 	for line := range strings.Lines(string(locks)) {
 		// "1: FLOCK  ADVISORY  WRITE 8936 00:1a:3 0 EOF"
 		if f := strings.Fields(line); len(f) > 5 && f[1] == "FLOCK" && f[5] == file {

@@ -30,7 +30,7 @@ func dialFake(t *testing.T, answer func(n int, q []cbor.RawMessage) ([]byte, boo
 	done := make(chan struct{})
 	go func() { defer close(done); f.serve() }()
 	c := Dial(station)
-	c.SetPatience(0.1) // hello: helloLimit a try
+	c.SetPatience(0.05) // hello: helloLimit a try
 	t.Cleanup(func() {
 		c.Close()
 		unit.Close()
@@ -71,7 +71,7 @@ func (f *fakeUnit) requests() [][]byte {
 	return slices.Clone(f.payloads)
 }
 
-const helloLimit = 200 * time.Millisecond
+const helloLimit = 100 * time.Millisecond
 
 var (
 	fakeChip  = [9]byte{0x01, 0x23, 1, 2, 3, 4, 5, 6, 0xEE}
