@@ -49,17 +49,25 @@ func TestGenerateLeavesNoHalfTrustedKey(t *testing.T) {
 	}
 }
 
-// twin makes a second pair with the label and the id of an existing key, which SoftHSM2 accepts.
-func twin(t *testing.T, token *Token, label string, id []byte) {
+// twin makes a pair with a given label and id, which SoftHSM2 accepts even if there is one already.
+func twin(t *testing.T, token *Token, label string, id []byte, more ...*pkcs11.Attribute) {
 	t.Helper()
 	err := token.write(context.Background(), func(s session) error {
 		_, _, err := s.GenerateKeyPair(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_EC_KEY_PAIR_GEN, nil)},
 			[]*pkcs11.Attribute{attr(pkcs11.CKA_EC_PARAMS, []byte(p256)), attr(pkcs11.CKA_TOKEN, true), attr(pkcs11.CKA_LABEL, label), attr(pkcs11.CKA_ID, id)},
-			promised(label, id))
+			append(promised(label, id), more...))
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestKeyThatWantsItsPINEachTime(t *testing.T) {
+	token := open(t, tokens(t, "factory-a"))
+	twin(t, token, "careful", []byte{1}, attr(pkcs11.CKA_ALWAYS_AUTHENTICATE, true))
+	if _, err := token.Signer(context.Background(), Selector{Label: "careful"}); err == nil || !strings.Contains(err.Error(), "CKA_ALWAYS_AUTHENTICATE") {
+		t.Fatalf("have %v", err)
 	}
 }
 

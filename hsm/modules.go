@@ -44,13 +44,9 @@ func (m *Modules) use(path string) (*module, error) {
 		mod.users++
 		return mod, nil
 	}
-	functions, err := load(path)
+	ctx, functions, err := load(path)
 	if err != nil {
 		return nil, err
-	}
-	ctx := pkcs11.New(path)
-	if ctx == nil {
-		return nil, fmt.Errorf("load PKCS#11 module %q: it did not load a second time", path)
 	}
 	mod := &module{native: functions, ctx: ctx, path: path, users: 1, all: make(map[string]*token)}
 	if err := mod.initialize(); err != nil {
@@ -63,9 +59,14 @@ func (m *Modules) use(path string) (*module, error) {
 	return mod, nil
 }
 
+// release takes one user from a module.
 func (m *Modules) release(mod *module) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.drop(mod)
+}
+
+func (m *Modules) drop(mod *module) error {
 	mod.users--
 	if mod.users > 0 {
 		return nil
@@ -77,6 +78,50 @@ func (m *Modules) release(mod *module) error {
 		return fmt.Errorf("C_Finalize: %w", err)
 	}
 	return nil
+}
+
+// join returns the state of the one token that u names, with one more user.
+func (m *Modules) join(mod *module, u URI, options Options) (*token, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mod.mu.RLock()
+	defer mod.mu.RUnlock()
+	_, info, err := mod.find(u)
+	if err != nil {
+		return nil, err
+	}
+	identity := identify(info)
+	t := mod.all[identity.String()]
+	if t == nil {
+		sessions := options.Sessions
+		if sessions <= 0 {
+			sessions = defaultSessions
+		}
+		// 0 and CK_UNAVAILABLE_INFORMATION (all ones) set no limit; the keeper takes one session.
+		if most := info.MaxSessionCount; most > 1 && most-1 < uint(sessions) {
+			sessions = int(most - 1)
+		}
+		prompt := fmt.Sprintf("PIN of token %q, serial number %s", identity.Token, identity.Serial)
+		t = &token{module: mod, identity: identity, room: make(chan struct{}, sessions),
+			login: login{source: options.PIN, prompt: prompt}}
+		mod.all[identity.String()] = t
+	}
+	t.users++
+	return t, nil
+}
+
+// leave takes one user from a token and its module. The last one logs out, before anybody can join a
+// new state of the same token: the login is one and the same.
+func (m *Modules) leave(t *token) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.users--
+	var err error
+	if t.users == 0 {
+		delete(t.module.all, t.identity.String())
+		err = t.end()
+	}
+	return errors.Join(err, m.drop(t.module))
 }
 
 func (mod *module) initialize() error {

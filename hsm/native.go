@@ -15,23 +15,24 @@ struct list {
 	void *entry[68];
 };
 
-// Loads a module for good and returns its function list, or NULL and a reason that lasts until the
-// next call of this thread. It is never unloaded: SoftHSM2 crashes in dlclose.
-static struct list *load(const char *path, const char **reason, unsigned long *rv)
+// The struct ctx of github.com/miekg/pkcs11 v1.1.2.
+struct binding {
+	void *module;
+	struct list *functions;
+};
+
+// Returns NULL if the file is a PKCS#11 module, or else a reason that lasts until the next call of this
+// thread. The module stays loaded for good: SoftHSM2 crashes in dlclose.
+static const char *load(const char *path)
 {
 	void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (module == NULL) {
-		*reason = dlerror();
-		return NULL;
+		return dlerror();
 	}
-	unsigned long (*get)(struct list **) = (unsigned long (*)(struct list **))dlsym(module, "C_GetFunctionList");
-	if (get == NULL) {
-		*reason = "it has no C_GetFunctionList, so it is not a PKCS#11 module";
-		return NULL;
+	if (dlsym(module, "C_GetFunctionList") == NULL) {
+		return "it has no C_GetFunctionList, so it is not a PKCS#11 module";
 	}
-	struct list *functions = NULL;
-	*rv = get(&functions);
-	return *rv == 0 ? functions : NULL;
+	return NULL;
 }
 
 static unsigned long login(const struct list *l, unsigned long session, unsigned char *pin, unsigned long size)
@@ -66,30 +67,31 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// native makes the three calls that the binding has no right form of: loading, whose errors it drops;
-// C_Login, of whose PIN it leaves a copy in the C heap; and C_Sign, which it precedes by a second call
-// for the size, one more round trip to a network HSM.
+// native makes two calls that the binding has no right form of: C_Login, of whose PIN it leaves a copy in
+// the C heap, and C_Sign, which it precedes by a second call for the size, one more round trip to a
+// network HSM. They must go through the binding's own function list: C_GetFunctionList of
+// p11-kit-client.so gives every caller a list with an initialisation and logins of its own.
 type native struct{ list *C.struct_list }
 
 // load maps the module at path into this process, for as long as the process lives.
-func load(path string) (native, error) {
+func load(path string) (*pkcs11.Ctx, native, error) {
 	if !filepath.IsAbs(path) {
-		return native{}, fmt.Errorf("load PKCS#11 module %q: not an absolute path; set module-path or the module option", path)
+		return nil, native{}, fmt.Errorf("load PKCS#11 module %q: not an absolute path", path)
 	}
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
-	var reason *C.char
-	var rv C.ulong
-	list := C.load(name, &reason, &rv)
-	switch {
-	case list != nil:
-		return native{list}, nil
-	case reason != nil:
-		return native{}, fmt.Errorf("load PKCS#11 module %q: %s", path, C.GoString(reason))
-	case rv != 0:
-		return native{}, fmt.Errorf("load PKCS#11 module %q: C_GetFunctionList: %w", path, pkcs11.Error(rv))
+	if reason := C.load(name); reason != nil { // the binding drops it
+		return nil, native{}, fmt.Errorf("load PKCS#11 module %q: %s", path, C.GoString(reason))
 	}
-	return native{}, fmt.Errorf("load PKCS#11 module %q: C_GetFunctionList gave nothing", path)
+	ctx := pkcs11.New(path)
+	if ctx == nil {
+		return nil, native{}, fmt.Errorf("load PKCS#11 module %q: it loads no second time", path)
+	}
+	binding := *(**C.struct_binding)(unsafe.Pointer(ctx))
+	if binding.functions == nil {
+		return nil, native{}, fmt.Errorf("load PKCS#11 module %q: C_GetFunctionList gives no list", path)
+	}
+	return ctx, native{binding.functions}, nil
 }
 
 // login logs the user in. An empty pin is passed as NULL: the token asks at its own pad (PKCS#11 v2.40,

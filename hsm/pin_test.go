@@ -134,33 +134,38 @@ func TestCredentialWithACL(t *testing.T) {
 	}
 }
 
-// typist opens a terminal where somebody answers each prompt with the next line.
-func typist(t *testing.T, lines ...string) (source PINSource, screen *bytes.Buffer) {
+// typist opens a terminal where somebody answers each prompt with the next line. shown waits until all
+// are typed and returns what the screen showed.
+func typist(t *testing.T, lines ...string) (source PINSource, shown func() string) {
 	t.Helper()
 	master, slave, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { master.Close(); slave.Close() })
-	screen = new(bytes.Buffer)
+	done := make(chan string, 1)
 	go func() {
-		buffer := make([]byte, 256)
-		for _, line := range lines {
-			for !strings.HasSuffix(screen.String(), ": ") {
+		var screen []byte
+		wait := func(end string) {
+			for buffer := make([]byte, 256); !bytes.HasSuffix(screen, []byte(end)); {
 				n, err := master.Read(buffer)
 				if err != nil {
-					return
+					return // the test is over
 				}
-				screen.Write(buffer[:n])
+				screen = append(screen, buffer[:n]...)
 			}
+		}
+		for _, line := range lines {
+			wait(": ")
 			for echoes(slave) { // the prompt is written before echo goes off
 				time.Sleep(time.Millisecond)
 			}
-			screen.WriteString("\n")
 			master.WriteString(line + "\n")
+			wait("\n")
 		}
+		done <- string(screen)
 	}()
-	return PINSource{name: slave.Name()}, screen
+	return PINSource{name: slave.Name()}, func() string { return <-done }
 }
 
 func echoes(tty *os.File) bool {
@@ -169,12 +174,12 @@ func echoes(tty *os.File) bool {
 }
 
 func TestTerminal(t *testing.T) {
-	source, screen := typist(t, "648219+a")
+	source, shown := typist(t, "648219+a")
 	pin, err := source.read(context.Background(), "PIN of token \"a\"")
 	if err != nil || string(pin) != "648219+a" {
 		t.Fatalf("have %q, error %v", pin, err)
 	}
-	if !strings.Contains(screen.String(), "PIN of token \"a\": ") || strings.Contains(screen.String(), "648219") {
+	if screen := shown(); screen != "PIN of token \"a\": \r\n" {
 		t.Fatalf("the screen shows %q", screen)
 	}
 }

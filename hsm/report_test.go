@@ -109,7 +109,7 @@ func weakKey(t *testing.T, s session) pkcs11.ObjectHandle {
 func TestBench(t *testing.T) {
 	options := tokens(t, "factory-a")
 	options.Sessions = 2
-	f, err := Bench(context.Background(), "pkcs11:token=factory-a", options, 2*time.Second)
+	f, err := Bench(context.Background(), "pkcs11:token=factory-a", options, 500*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

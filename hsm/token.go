@@ -62,7 +62,7 @@ func Open(ctx context.Context, u URI, options Options) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared, err := modules.token(mod, u, options)
+	shared, err := modules.join(mod, u, options)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open token: %w", err), modules.release(mod))
 	}
@@ -76,52 +76,10 @@ func Open(ctx context.Context, u URI, options Options) (*Token, error) {
 	return t, nil
 }
 
-// token returns the state of the one token that u names, with one more user.
-func (m *Modules) token(mod *module, u URI, options Options) (*token, error) {
-	_, info, err := mod.find(u)
-	if err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	identity := identify(info)
-	key := identity.String()
-	t := mod.all[key]
-	if t == nil {
-		sessions := options.Sessions
-		if sessions <= 0 {
-			sessions = defaultSessions
-		}
-		// 0 and CK_UNAVAILABLE_INFORMATION (all ones) set no limit; the keeper takes one session.
-		if most := info.MaxSessionCount; most > 1 && most-1 < uint(sessions) {
-			sessions = int(most - 1)
-		}
-		prompt := fmt.Sprintf("PIN of token %q, serial number %s", identity.Token, identity.Serial)
-		t = &token{module: mod, identity: identity, room: make(chan struct{}, sessions),
-			login: login{source: options.PIN, prompt: prompt}}
-		mod.all[key] = t
-	}
-	t.users++
-	return t, nil
-}
-
 // Close ends the login if no other Token shares it, and waits for signatures under way. Signers of a
 // closed token return an error.
-func (t *Token) Close() error {
-	var err error
-	t.closing.Do(func() {
-		t.modules.mu.Lock()
-		t.users--
-		last := t.users == 0
-		if last {
-			delete(t.module.all, t.identity.String())
-		}
-		t.modules.mu.Unlock()
-		if last {
-			err = t.end()
-		}
-		err = errors.Join(err, t.modules.release(t.module))
-	})
+func (t *Token) Close() (err error) {
+	t.closing.Do(func() { err = t.modules.leave(t.token) })
 	return err
 }
 
