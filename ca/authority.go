@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -72,6 +73,9 @@ func (r InitRequest) Check() error {
 	}
 	if r.Name == "" || len(r.Name) > maxAuthority {
 		return fmt.Errorf("authority's name %q: %d bytes, want 1 to %d: %w", r.Name, len(r.Name), maxAuthority, ErrMalformed)
+	}
+	if !r.Test && !(strings.HasPrefix(r.RootURI, "pkcs11:") && strings.HasPrefix(r.NextURI, "pkcs11:")) {
+		return fmt.Errorf("keys of a production authority in files: they belong into tokens: %w", ErrPolicy)
 	}
 	if r.RootURI == r.NextURI {
 		return fmt.Errorf("root and next root in one place, %s: %w", r.RootURI, ErrPolicy)

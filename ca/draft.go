@@ -2,8 +2,10 @@ package ca
 
 import (
 	"crypto"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
 	"time"
 )
 
@@ -106,4 +108,27 @@ func (d *Draft) Sign(random io.Reader, order crypto.Signer, serial EUI64, at tim
 		issued.X509, err = unitX509(random, d.order.x509, order, signed)
 	}
 	return issued, err
+}
+
+// CheckRecorded holds a certificate and its twin, which may be nil, against the row of the book that has them: what the
+// row says is what was signed, twice if there is a twin.
+func CheckRecorded(u *UnitCertificate, o *Order, serial uint64, key [64]byte, at time.Time, twin []byte) error {
+	if uint64(u.Serial) != serial || point(u.Key) != key || !u.IssuedAt.Equal(at) {
+		return fmt.Errorf("certificate of %v is not what its row says: %w", u.Serial, ErrVerify)
+	}
+	if twin == nil {
+		return nil
+	}
+	c, err := x509.ParseCertificate(twin)
+	if err != nil {
+		return fmt.Errorf("X.509 twin of %v: %w: %w", u.Serial, err, ErrMalformed)
+	}
+	name := u.Serial.Bytes()
+	if c.SerialNumber.Cmp(new(big.Int).SetBytes(name[:])) != 0 || !u.Key.Equal(c.PublicKey) || !c.NotBefore.Equal(at) {
+		return fmt.Errorf("X.509 twin of %v is another certificate: %w", u.Serial, ErrVerify)
+	}
+	if err := c.CheckSignatureFrom(o.x509); err != nil {
+		return fmt.Errorf("X.509 twin of %v: %w: %w", u.Serial, err, ErrVerify)
+	}
+	return nil
 }

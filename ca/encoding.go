@@ -53,7 +53,7 @@ func decodeStrict(b []byte, v any) error {
 
 // signObject makes a root-signed object: COSE_Sign1 with ES256 (RFC 9052, 4.2), the title as external_aad, low s.
 func signObject(random io.Reader, root crypto.Signer, title string, payload []byte) ([]byte, error) {
-	signer, err := cose.NewSigner(cose.AlgorithmES256, root)
+	signer, err := cose.NewSigner(cose.AlgorithmES256, hashNamed{root})
 	if err != nil {
 		return nil, fmt.Errorf("sign %q: %w", title, err)
 	}
@@ -65,6 +65,13 @@ func signObject(random io.Reader, root crypto.Signer, title string, payload []by
 	}
 	lowS(m.Signature)
 	return m.MarshalCBOR()
+}
+
+// hashNamed says which hash a digest is of: go-cose passes nil, which a careful signer refuses.
+type hashNamed struct{ crypto.Signer }
+
+func (s hashNamed) Sign(random io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
+	return s.Signer.Sign(random, digest, crypto.SHA256)
 }
 
 // openObject verifies a root-signed object and gives its payload. One encoding is accepted: what this package writes.

@@ -205,6 +205,12 @@ func (a *Authority) Order(random io.Reader, root crypto.Signer, r OrderRequest) 
 	return o, a.append(o)
 }
 
+// CanOrder says whether Order would sign, so that a refusal comes before a PIN is asked for.
+func (a *Authority) CanOrder(r OrderRequest) error {
+	_, err := a.next(r)
+	return err
+}
+
 // next chooses the range and refuses what no order may be: a gap, a fork and an overlap cannot arise, since the number is
 // the next one, the hash is the last file's, and the range is held against every order before.
 func (a *Authority) next(r OrderRequest) (Range, error) {

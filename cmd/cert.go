@@ -1,0 +1,208 @@
+package cmd
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/birthmark/birthmark/c509"
+	"github.com/birthmark/birthmark/ca"
+)
+
+func (p *program) cert() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "cert",
+		Short: "Certificates: C509, X.509 as DER or PEM, and JSON",
+		Long:  `Files may be C509, DER, PEM or JSON; which one is seen from their first byte. FILE - is standard input.`,
+	}
+	c.AddCommand(p.certShow(), p.certConvert(), p.certVerify())
+	return c
+}
+
+func (p *program) certShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show FILE",
+		Short: "Show a certificate for people, or with --json for machines",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := p.readCertificate(args[0])
+			if err != nil {
+				return err
+			}
+			if p.json {
+				return p.answer(c, nil)
+			}
+			return c.WriteText(p.Out)
+		},
+	}
+}
+
+func (p *program) certConvert() *cobra.Command {
+	var to, out string
+	c := &cobra.Command{
+		Use:   "convert FILE --to c509|der|pem|json [--out FILE]",
+		Short: "Convert a certificate between C509, DER, PEM and JSON without loss",
+		Long: `Converts a certificate. X.509 becomes C509 type 3 (re-encoded, the DER comes back to the byte); a natively signed C509
+certificate (type 2) has no X.509 form, since its signature covers the CBOR.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := p.readCertificate(args[0])
+			if err != nil {
+				return err
+			}
+			data, err := encodeCertificate(c, to)
+			if err != nil {
+				return err
+			}
+			return p.write(out, data)
+		},
+	}
+	c.Flags().StringVar(&to, "to", "", "c509, der, pem or json")
+	c.Flags().StringVar(&out, "out", "", "file to write (default: standard output)")
+	return required(c, "to")
+}
+
+func (p *program) certVerify() *cobra.Command {
+	var issuer, order string
+	c := &cobra.Command{
+		Use:   "verify FILE (--order FILE | --issuer FILE)",
+		Short: "Verify a certificate: a unit's under its order as a unit would, or any under its issuer",
+		Long: `With --order and --bundle, verifies a unit's C509 certificate as a unit in the field does: profile, root, range, both
+signatures. With --issuer, verifies the signature alone, under the issuer's certificate in any format; that says nothing about
+what the certificate may be used for.`,
+		Example: `  birthmark cert verify 02-1A-2B-00-00-00-00-01.c509 --order 00001.order --bundle bundle.cbor
+  birthmark cert verify order-1.pem --issuer root.pem`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case issuer != "" && !c.Flags().Changed("order"):
+				return p.verifySignature(args[0], issuer)
+			case issuer == "" && p.settings.Order != "":
+				return p.verifyUnit(args[0])
+			}
+			return usage("give --order for a unit's certificate, or --issuer for any other")
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&issuer, "issuer", "", "the issuer's certificate")
+	f.StringVar(&order, "order", "", "the order file")
+	f.String("bundle", "", "the authority's bundle")
+	return c
+}
+
+func (p *program) verifyUnit(path string) error {
+	c, err := p.readCertificate(path)
+	if err != nil {
+		return err
+	}
+	anchor, err := p.anchor()
+	if err != nil {
+		return err
+	}
+	file, err := os.ReadFile(p.settings.Order)
+	if err != nil {
+		return err
+	}
+	o, err := ca.ParseOrder(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.settings.Order, err)
+	}
+	u, err := ca.ParseUnitCertificate(c.Raw)
+	if err == nil {
+		err = o.Certificate.Verify(anchor)
+	}
+	if err == nil {
+		err = u.Verify(o.Certificate)
+	}
+	if err != nil {
+		return mark(fmt.Errorf("%s: %w", path, err), ca.ErrVerify)
+	}
+	fmt.Fprintf(p.Out, "good: %v, product %d, order %d, CERT %s\n", u.Serial, o.Certificate.Product, o.Number(), u.Code())
+	return nil
+}
+
+func (p *program) verifySignature(path, issuer string) error {
+	c, err := p.readCertificate(path)
+	if err != nil {
+		return err
+	}
+	i, err := p.readCertificate(issuer)
+	if err != nil {
+		return err
+	}
+	var key crypto.PublicKey
+	if key, err = i.Key(); err == nil {
+		err = c.VerifySignature(key)
+	}
+	if err != nil {
+		return mark(fmt.Errorf("%s: %w", path, err), ca.ErrVerify)
+	}
+	fmt.Fprintf(p.Out, "good: signed by the key of %s\n", issuer)
+	return nil
+}
+
+// readCertificate reads a certificate in any of the four formats; "-" is standard input.
+func (p *program) readCertificate(path string) (*c509.Certificate, error) {
+	const limit = 1 << 20 // bytes; certificates are a few kilobytes
+	in := p.In
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, limit))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	c, err := decodeCertificate(data)
+	if err != nil {
+		return nil, mark(fmt.Errorf("%s: %w", path, err), ca.ErrMalformed)
+	}
+	return c, nil
+}
+
+func decodeCertificate(data []byte) (*c509.Certificate, error) {
+	if block, rest := pem.Decode(data); block != nil {
+		if block.Type != "CERTIFICATE" || len(bytes.TrimSpace(rest)) != 0 {
+			return nil, fmt.Errorf("want one PEM block CERTIFICATE, found %q", block.Type)
+		}
+		return c509.FromX509(block.Bytes)
+	}
+	switch text := bytes.TrimSpace(data); {
+	case len(text) > 0 && text[0] == '{':
+		c := new(c509.Certificate)
+		return c, json.Unmarshal(text, c)
+	case len(data) > 0 && data[0] == 0x30:
+		return c509.FromX509(data)
+	}
+	return c509.Parse(data)
+}
+
+func encodeCertificate(c *c509.Certificate, to string) ([]byte, error) {
+	switch to {
+	case "c509":
+		return c.Encode()
+	case "json":
+		text, err := json.MarshalIndent(c, "", "  ")
+		return append(text, '\n'), err
+	case "der", "pem":
+		if c.Type == c509.Native {
+			return nil, usage("a natively signed certificate (type 2) has no X.509 form: its signature covers the CBOR")
+		}
+		der, err := c.X509()
+		if err != nil || to == "der" {
+			return der, err
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+	}
+	return nil, usage("--to %q: want c509, der, pem or json", to)
+}

@@ -1,0 +1,156 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/device"
+	"github.com/birthmark/birthmark/hsm"
+	"github.com/birthmark/birthmark/ledger"
+	"github.com/birthmark/birthmark/link"
+	"github.com/birthmark/birthmark/provision"
+)
+
+// Exit codes (docs/commands.md). No failure exits 0.
+const (
+	exitGood        = 0
+	exitInternal    = 1
+	exitUsage       = 2
+	exitPolicy      = 3
+	exitRetry       = 4
+	exitSetAside    = 5
+	exitPort        = 6
+	exitHSM         = 7
+	exitLedger      = 8
+	exitVerify      = 9
+	exitInterrupted = 130
+)
+
+var (
+	errUsage  = errors.New("usage")
+	errHSM    = errors.New("HSM")    // whatever package hsm said while a key was opened or tried
+	errLedger = errors.New("ledger") // whatever package ledger said while a book was opened
+)
+
+// usage is an error in what was typed or configured.
+func usage(format string, args ...any) error { return coded{fmt.Errorf(format, args...), errUsage} }
+
+// coded is an error with one more thing that it is, for the table below, and not one more word for people.
+type coded struct {
+	error
+	kind error
+}
+
+func (c coded) Unwrap() []error { return []error{c.error, c.kind} }
+
+func inHSM(err error) error    { return mark(err, errHSM) }
+func inLedger(err error) error { return mark(err, errLedger) }
+
+func mark(err, kind error) error {
+	if err == nil {
+		return nil
+	}
+	return coded{err, kind}
+}
+
+// outcomes sorts errors into exit codes, each with what the person should do. The first that fits decides, so what is
+// particular stands before what is general.
+var outcomes = []struct {
+	is   error
+	code int
+	hint string
+}{
+	{context.Canceled, exitInterrupted, "nothing is lost: run the same command again and each unit goes on where it stopped"},
+
+	{provision.ErrProvisioned, exitPolicy, "nothing was done to it; take the next unit, or look at this one with 'birthmark unit inspect --port PORT'"},
+	{ca.ErrTest, exitPolicy, "a test authority's units must never be sold: give --test only where test units are wanted"},
+	{ca.ErrOtherRoot, exitSetAside, "flash the firmware that was built with this authority's constants ('birthmark ca bundle --c'), then try again"},
+	{provision.ErrSetAside, exitSetAside, "put this unit into the red bin and do not try it again before somebody has looked at it; the next unit is not affected"},
+
+	{hsm.ErrPINLocked, exitHSM, "ask the token's security officer to unlock or reset the PIN; do not try again"},
+	{hsm.ErrPIN, exitHSM, "the PIN was tried once and will not be tried again by itself; check its source before you run this again, tokens lock after a few"},
+	{hsm.ErrAmbiguous, exitHSM, "add serial=... to the URI so that exactly one token matches; 'birthmark hsm list' shows the serial numbers"},
+	{hsm.ErrNoToken, exitHSM, "plug the token in, or correct the URI; 'birthmark hsm list' shows what is there"},
+	{hsm.ErrNoKey, exitHSM, "look for the key with 'birthmark hsm list'; object=... in the URI is its label"},
+	{hsm.ErrKeyExists, exitHSM, "choose another object name, or give --existing to use the key that is there"},
+	{hsm.ErrLost, exitHSM, "plug the token in again and repeat the command; nothing was signed that is not in the ledger"},
+	{hsm.ErrUnsupported, exitHSM, "install a build with cgo, or use key files for a test authority"},
+	{provision.ErrKey, exitHSM, "the unit is unharmed; check the token with 'birthmark hsm test', then run the same command again"},
+	{errHSM, exitHSM, "check the module's path and the token; 'birthmark hsm list' shows what is there"},
+
+	{ledger.ErrExhausted, exitPolicy, "the order is used up: ask the security officer for the next one ('birthmark ca order')"},
+	{ledger.ErrDouble, exitVerify, "keep both ledgers as they are and tell the security officer: one of the two units must be taken back"},
+	{ledger.ErrTampered, exitVerify, "keep the file as it is, stop the line and tell the security officer"},
+	{ledger.ErrRolledBack, exitVerify, "this is an older copy of the ledger: put the newest back before anything is signed"},
+	{ledger.ErrOtherAuthority, exitLedger, "use the ledger that 'birthmark station init' made for this authority's order"},
+	{ledger.ErrFull, exitLedger, "free disk space, then run the same command again; nothing was signed that is not recorded"},
+	{ledger.ErrDisk, exitLedger, "check the disk before you run the same command again; it finds out by itself what was recorded"},
+	{ledger.ErrClock, exitLedger, "set the station's clock; it is behind the newest entry of the ledger"},
+	{ledger.ErrNotLedger, exitLedger, "name the file that 'birthmark station init' made"},
+	{ledger.ErrVersion, exitLedger, "use the release of birthmark that made this ledger, or a newer one"},
+	{ledger.ErrNotFound, exitLedger, "check the number; 'birthmark ledger show' lists the units"},
+	{ledger.ErrConflict, exitLedger, "look the unit up with 'birthmark ledger show' before anything else is done with it"},
+	{ledger.ErrVoid, exitLedger, "this unit was retired; its serial number is not used again"},
+	{ledger.ErrState, exitLedger, "look the unit up with 'birthmark ledger show'"},
+	{errLedger, exitLedger, "check the ledger's path and its permissions; 'birthmark station init' makes a new one"},
+
+	{link.ErrNoPort, exitPort, "check the cable and the name; serial ports are /dev/ttyUSB*, /dev/ttyACM* or what 'birthmark fleet serve' printed"},
+	{link.ErrPortBusy, exitPort, "close the other program that has the port open"},
+	{link.ErrGone, exitPort, "plug the unit in again and run the same command: it goes on where it stopped"},
+	{link.ErrSilent, exitRetry, "check that the unit has power and sits in the jig, then run the same command again"},
+	{link.ErrGarbage, exitRetry, "check --baud and the cable, and that this is a Birthmark unit, then run the same command again"},
+	{provision.ErrRetry, exitRetry, "reseat the unit and run the same command again: it goes on where it stopped"},
+
+	{ca.ErrVerify, exitVerify, "do not use it; ask whoever handed it over for the right one"},
+	{ca.ErrPolicy, exitPolicy, "ask the security officer; policy is not overridden at the line"},
+	{ca.ErrMalformed, exitUsage, "check the file or value that the message names"},
+	{device.ErrNoCgo, exitUsage, "install a build with cgo"},
+	{errUsage, exitUsage, "'birthmark COMMAND --help' shows flags and examples"},
+	{fs.ErrExist, exitUsage, "nothing is overwritten: choose another name, or move the old file away yourself"},
+	{fs.ErrNotExist, exitUsage, "check the path"},
+	{fs.ErrPermission, exitUsage, "check who owns the file; serial ports belong to the group dialout"},
+}
+
+// outcome finds an error's exit code and hint.
+func outcome(err error) (code int, hint string) {
+	for _, o := range outcomes {
+		if errors.Is(err, o.is) {
+			return o.code, o.hint
+		}
+	}
+	return exitInternal, "this should not happen; please report it with the command and this message"
+}
+
+// report tells the person what happened and what to do, and gives the exit code.
+func (p *program) report(err error) int {
+	if err == nil {
+		return exitGood
+	}
+	var r reported
+	if errors.As(err, &r) {
+		return r.code
+	}
+	code, hint := outcome(err)
+	fmt.Fprintf(p.Err, "birthmark: error: %v\nbirthmark: hint: %s\n", err, hint)
+	return code
+}
+
+// reported is a failure that was already told, unit by unit.
+type reported struct{ code int }
+
+func (r reported) Error() string { return fmt.Sprintf("exit code %d", r.code) }
+
+// answer prints a command's answer: v as JSON with --json, else what text writes.
+func (p *program) answer(v any, text func()) error {
+	if !p.json {
+		text()
+		return nil
+	}
+	e := json.NewEncoder(p.Out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

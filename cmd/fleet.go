@@ -1,0 +1,65 @@
+package cmd
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/birthmark/birthmark/fleet"
+)
+
+func (p *program) fleet() *cobra.Command {
+	c := &cobra.Command{Use: "fleet", Short: "Simulated units for tests"}
+	c.AddCommand(p.fleetServe())
+	return c
+}
+
+func (p *program) fleetServe() *cobra.Command {
+	var r fleet.Request
+	var profile string
+	c := &cobra.Command{
+		Use:   "serve -n N --dir DIR --bundle FILE --profile NAME|FILE",
+		Short: "Run simulated units on pseudo-terminals until interrupted",
+		Long: `Starts simulated units, each the C library's agent over its C driver over a simulated ATECC608, and prints one port a
+line once all answer. The ports are links in --dir that stay the same from run to run; what a unit keeps without power is in
+files beside them. Stop it with Ctrl+C; started again, the units go on as they were.`,
+		Example: `  birthmark fleet serve -n 8 --dir units --bundle bundle.cbor --profile demo-sensor`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			anchor, err := p.anchor()
+			if err != nil {
+				return err
+			}
+			product, err := readProfile(profile)
+			if err != nil {
+				return err
+			}
+			if err := os.MkdirAll(r.Dir, 0o755); err != nil {
+				return err
+			}
+			r.Anchor, r.Product, r.Peers = anchor.Hash(), product.Product, product.Peers
+			r.Firmware = sha256.Sum256([]byte("birthmark simulated unit 1"))
+			err = fleet.Serve(c.Context(), r, func(ports []string) {
+				for _, port := range ports {
+					fmt.Fprintln(p.Out, port)
+				}
+			})
+			if errors.Is(err, context.Canceled) {
+				return nil // being stopped is how it ends
+			}
+			return err
+		},
+	}
+	f := c.Flags()
+	f.IntVarP(&r.Units, "units", "n", 1, "how many units")
+	f.StringVar(&r.Dir, "dir", "", "folder for ports and state")
+	f.String("bundle", "", "the bundle of the authority that the units' firmware trusts")
+	f.StringVar(&profile, "profile", "", "the units' product")
+	f.Float64Var(&r.TimeScale, "time-scale", 0, "chip's execution times: 1 as in the data sheet, 0 none")
+	f.IntVar(&r.Baud, "pace", 0, "pace the line to this many bits a second; 0 does not")
+	return required(c, "dir", "profile")
+}

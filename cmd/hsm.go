@@ -1,0 +1,118 @@
+package cmd
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/birthmark/birthmark/hsm"
+)
+
+func (p *program) hsm() *cobra.Command {
+	c := &cobra.Command{Use: "hsm", Short: "PKCS#11 tokens: list, try, measure"}
+	c.AddCommand(p.hsmList(), p.hsmTest(), p.hsmBench())
+	return c
+}
+
+func (p *program) hsmList() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "list --module PATH",
+		Short:   "List the tokens of a module, their mechanisms and public keys; needs no PIN",
+		Example: `  birthmark hsm list --module /usr/lib/softhsm/libsofthsm2.so`,
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if p.settings.Module == "" {
+				return usage("no module: --module names the token's PKCS#11 library")
+			}
+			tokens, err := hsm.List(p.settings.Module)
+			if err != nil {
+				return inHSM(err)
+			}
+			return p.answer(tokens, func() {
+				for _, t := range tokens {
+					fmt.Fprintf(p.Out, "%s\n  label %q, serial %s, %s %s\n  flags      %s\n  mechanisms %s\n",
+						t.URI, t.Label, t.Serial, t.Manufacturer, t.Model, strings.Join(t.Flags, " "), strings.Join(t.Mechanisms, " "))
+					for _, k := range t.Keys {
+						fmt.Fprintf(p.Out, "  key        %q id %s %s\n", k.Label, k.ID, k.Point)
+					}
+				}
+			})
+		},
+	}
+	c.Flags().String("module", "", "PKCS#11 module (shared library)")
+	return c
+}
+
+func (p *program) hsmTest() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "test --key URI",
+		Short: "Try whether a token keeps its promises, on a throwaway key that is destroyed afterwards",
+		Long: `Makes a throwaway key and tries what must fail: to read its value, to wrap it, to copy it as extractable, to change its
+attributes, to sign what is no digest; and what must work. Attributes are a token's claim, so they are tried.`,
+		Example: `  birthmark hsm test --module /usr/lib/softhsm/libsofthsm2.so --key pkcs11:token=station`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			options, err := p.keyOptions(nil)
+			if err != nil {
+				return err
+			}
+			checks, err := hsm.Test(c.Context(), p.settings.Key, options)
+			if err != nil {
+				return inHSM(err)
+			}
+			failed := 0
+			for _, check := range checks {
+				if !check.Passed {
+					failed++
+				}
+			}
+			err = p.answer(checks, func() {
+				for _, check := range checks {
+					fmt.Fprintf(p.Out, "%-4s  %-44s  %s\n", map[bool]string{true: "ok", false: "FAIL"}[check.Passed], check.Name, check.Detail)
+				}
+			})
+			if err == nil && failed > 0 {
+				err = inHSM(fmt.Errorf("the token fails %d of %d checks; do not keep an authority's key in it", failed, len(checks)))
+			}
+			return err
+		},
+	}
+	c.Flags().String("key", "", "the token: PKCS#11 URI")
+	keyFlags(c)
+	return c
+}
+
+func (p *program) hsmBench() *cobra.Command {
+	var duration time.Duration
+	c := &cobra.Command{
+		Use:   "bench --key URI",
+		Short: "Measure signatures a second, beside the bare calls of the module in the same run",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			options, err := p.keyOptions(nil)
+			if err != nil {
+				return err
+			}
+			f, err := hsm.Bench(c.Context(), p.settings.Key, options, duration)
+			if err != nil {
+				return inHSM(err)
+			}
+			return p.answer(f, func() {
+				fmt.Fprintf(p.Out, "%s, %d sessions, %d rounds\n", f.Token, f.Workers, f.Rounds)
+				for _, row := range []struct {
+					name string
+					rate hsm.Rate
+				}{{"birthmark, verified", f.Sign}, {"bare C_Sign", f.Raw}, {"bare C_Sign, verified", f.Checked}} {
+					fmt.Fprintf(p.Out, "%-22s %9.0f /s   median %8v   p99 %8v\n", row.name, row.rate.PerSecond, row.rate.Median.Round(time.Microsecond), row.rate.P99.Round(time.Microsecond))
+				}
+				fmt.Fprintf(p.Out, "ratio to bare %.2f, to bare and verified %.2f\n", f.OfRaw, f.OfChecked)
+			})
+		},
+	}
+	c.Flags().String("key", "", "the token: PKCS#11 URI")
+	c.Flags().DurationVar(&duration, "time", 3*time.Second, "how long to measure")
+	keyFlags(c)
+	return c
+}

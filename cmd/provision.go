@@ -1,0 +1,139 @@
+package cmd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/birthmark/birthmark/link"
+	"github.com/birthmark/birthmark/provision"
+)
+
+func (p *program) provision() *cobra.Command {
+	var ports []string
+	var test, twin, verbose bool
+	c := &cobra.Command{
+		Use:   "provision --port PORT [--port PORT ...]",
+		Short: "Give the unit on each port its identity",
+		Long: `Takes the unit on each port from blank to sealed: its chip is configured and locked, it makes its key and proves it, gets
+its certificate signed, recorded and written back, and is sealed. Several ports work side by side; one unit's failure
+touches no other.
+
+What cannot be undone: the chip's configuration and data zone are locked in stage 2 (prepare), its certificate slot in stage
+10 (seal). Everything before stage 2 refuses without touching the unit. A run that stops anywhere is continued by running the
+same command again: same serial number, same certificate.
+
+One line per unit goes to standard output (with --json one object per line), failures and hints to standard error.`,
+		Example: `  birthmark provision --config station/birthmark.yaml --port /dev/ttyUSB0
+  birthmark provision --config station/birthmark.yaml --x509 --port /dev/ttyUSB0 --port /dev/ttyUSB1`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkPorts(ports); err != nil {
+				return err
+			}
+			return p.atStation(c.Context(), test, func(s *provision.Station) error {
+				s.Twin = twin
+				if verbose {
+					s.Watch = func(e provision.Event) {
+						fmt.Fprintf(p.Err, "birthmark: %s: stage %d, %s %s\n", e.Port, e.Stage, e.Stage, e.Chip)
+					}
+				}
+				var failures []int
+				s.Run(c.Context(), ports, func(r provision.Result) {
+					if r.Err != nil {
+						failures = append(failures, p.failed(r))
+						return
+					}
+					p.passed(r)
+				})
+				if len(failures) > 0 {
+					return reported{worst(failures)}
+				}
+				return nil
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVar(&ports, "port", nil, "serial port of a unit; may be given several times")
+	f.BoolVar(&test, "test", false, "work for a test authority; without it one is refused")
+	f.BoolVar(&twin, "x509", false, "sign an X.509 twin of each certificate as well")
+	f.BoolVarP(&verbose, "verbose", "v", false, "say each stage as it begins")
+	stationFlags(c)
+	return c
+}
+
+func checkPorts(ports []string) error {
+	if len(ports) == 0 {
+		candidates := "none is plugged in"
+		if found := link.Ports(); len(found) > 0 {
+			candidates = "there are " + strings.Join(found, ", ")
+		}
+		return usage("no port given: --port names the unit's serial port; %s", candidates)
+	}
+	for i, port := range ports {
+		if slices.Contains(ports[:i], port) {
+			return usage("port %s is given twice", port)
+		}
+	}
+	return nil
+}
+
+// unitJSON is one unit's line with --json.
+type unitJSON struct {
+	Result  string             `json:"result"` // "pass" or "fail"
+	Port    string             `json:"port"`
+	Stage   int                `json:"stage"` // where it ended
+	Chip    string             `json:"chip,omitempty"`
+	Seconds float64            `json:"seconds"`
+	Receipt *provision.Receipt `json:"receipt,omitempty"`
+	Exit    int                `json:"exit"`
+	Error   string             `json:"error,omitempty"`
+	Hint    string             `json:"hint,omitempty"`
+}
+
+func (p *program) passed(r provision.Result) {
+	if p.json {
+		p.line(unitJSON{Result: "pass", Port: r.Port, Stage: int(r.Stage), Chip: r.Chip, Seconds: r.Took.Seconds(), Receipt: r.Receipt})
+		return
+	}
+	note := ""
+	if r.Receipt.Attestation == "none" {
+		note = "  key origin not attested"
+	}
+	if r.Receipt.Test {
+		note += "  TEST"
+	}
+	fmt.Fprintf(p.Out, "PASS  %s  CERT %s  chip %s  %s  %v%s\n",
+		r.Receipt.Serial, r.Receipt.Code, r.Chip, r.Port, r.Took.Round(time.Millisecond), note)
+}
+
+func (p *program) failed(r provision.Result) int {
+	code, hint := outcome(r.Err)
+	if p.json {
+		p.line(unitJSON{Result: "fail", Port: r.Port, Stage: int(r.Stage), Chip: r.Chip, Seconds: r.Took.Seconds(), Exit: code, Error: r.Err.Error(), Hint: hint})
+	}
+	fmt.Fprintf(p.Err, "birthmark: error: %s, stage %d (%s): %v\nbirthmark: hint: %s\n", r.Port, r.Stage, r.Stage, r.Err, hint)
+	return code
+}
+
+func (p *program) line(v any) {
+	if err := json.NewEncoder(p.Out).Encode(v); err != nil {
+		fmt.Fprintf(p.Err, "birthmark: error: standard output: %v\n", err)
+	}
+}
+
+// worst picks the exit code of a run in which several units failed: what concerns the whole station goes before what
+// concerns one unit.
+func worst(codes []int) int {
+	for _, code := range []int{exitInternal, exitLedger, exitHSM, exitVerify, exitInterrupted, exitUsage, exitPort, exitSetAside, exitRetry, exitPolicy} {
+		if slices.Contains(codes, code) {
+			return code
+		}
+	}
+	panic(errors.New("an exit code that is not in the table"))
+}

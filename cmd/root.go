@@ -1,0 +1,99 @@
+// Package cmd is the command line: flags in, one call out, errors to people. It holds no policy, no cryptography and
+// no file format. Commands, exit codes and settings are described in docs/commands.md.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// Streams are where a run reads and writes: the answer goes to Out, what is for people to Err.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+}
+
+// program is what the commands of one run share.
+type program struct {
+	Streams
+	settings settings
+	config   string // --config
+	json     bool
+	started  bool // the command line was understood and a command runs
+	now      func() time.Time
+}
+
+// Main runs one command and returns its exit code (docs/commands.md, "Exit codes").
+func Main(args []string, streams Streams) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	p := &program{Streams: streams, now: time.Now}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.Err)
+	err := root.ExecuteContext(ctx)
+	if err != nil && ctx.Err() != nil && !errors.As(err, new(reported)) {
+		err = context.Canceled
+	} else if err != nil && !p.started {
+		err = usage("%w", err) // cobra's own: unknown commands, missing flags, arguments that do not belong
+	}
+	return p.report(err)
+}
+
+func (p *program) root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "birthmark",
+		Short: "Give every manufactured device an identity of its own",
+		Long: `Birthmark gives every manufactured device an identity of its own: a key made inside its coprocessor and a compact
+certificate signed by its manufacturer, so that any two units can meet without a shared key.
+
+Security officers start with 'birthmark ca init', production lines with 'birthmark station init', CI with
+'birthmark fleet serve'. Exit codes: 0 good, 1 internal, 2 usage or configuration, 3 refused by policy or order,
+4 unit failed (may be retried), 5 unit set aside, 6 port, 7 HSM, 8 ledger, 9 verification failed, 130 interrupted.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	f := c.PersistentFlags()
+	f.StringVar(&p.config, "config", "", "settings file (default $BIRTHMARK_CONFIG, else birthmark/birthmark.yaml in the user's configuration folder)")
+	f.BoolVar(&p.json, "json", false, "print the answer as JSON")
+	c.AddCommand(p.ca(), p.station(), p.provision(), p.unit(), p.fleet(), p.ledger(), p.cert(), p.hsm(), p.version())
+	p.finish(c)
+	return c
+}
+
+// finish gives every command what all have in common: settings are loaded before it runs, and a group without a
+// subcommand is an error of usage, where cobra would print help and exit 0.
+func (p *program) finish(c *cobra.Command) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if err := p.load(c); err != nil {
+				return err
+			}
+			p.started = true
+			return run(c, args)
+		}
+	} else {
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%q has no subcommand %q", c.CommandPath(), args[0])
+			}
+			return fmt.Errorf("%q wants a subcommand; --help lists them", c.CommandPath())
+		}
+	}
+	for _, child := range c.Commands() {
+		p.finish(child)
+	}
+}

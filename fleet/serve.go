@@ -1,0 +1,55 @@
+// Package fleet makes units in numbers, for tests.
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/birthmark/birthmark/device"
+	"github.com/birthmark/birthmark/link/sim"
+)
+
+// MaxUnits is how many simulated units one process serves: each has a pseudo-terminal, and Linux hands out 4096 by default.
+const MaxUnits = 1000
+
+// ErrUnits is wrapped where a number of units cannot be served.
+var ErrUnits = errors.New("number of units out of range")
+
+// Request says which units to serve.
+type Request struct {
+	Units     int
+	Dir       string   // exists; ports and state go there
+	Anchor    [32]byte // what the image trusts
+	Firmware  [32]byte // the image's hash
+	Product   uint32
+	Peers     []uint32
+	TimeScale float64 // chip's execution times: 1 as in the data sheet, 0 none
+	Baud      int     // pace of the line, bits a second; 0 = as fast as it goes
+}
+
+// Serve runs simulated units on pseudo-terminals until the context ends, whose error it returns. ready gets the ports once
+// all units have power.
+func Serve(ctx context.Context, r Request, ready func(ports []string)) (err error) {
+	if r.Units < 1 || r.Units > MaxUnits {
+		return fmt.Errorf("%d units, want 1 to %d: %w", r.Units, MaxUnits, ErrUnits)
+	}
+	var ports []string
+	for i := range r.Units {
+		u, startErr := sim.Start(sim.Options{
+			Dir:       r.Dir,
+			Index:     i + 1,
+			TimeScale: r.TimeScale,
+			Baud:      r.Baud,
+			Image:     device.Image{AnchorHash: r.Anchor, FirmwareHash: r.Firmware, Product: r.Product, Peers: r.Peers},
+		})
+		if startErr != nil {
+			return startErr
+		}
+		defer func() { err = errors.Join(err, u.Close()) }()
+		ports = append(ports, u.Port())
+	}
+	ready(ports)
+	<-ctx.Done()
+	return ctx.Err()
+}
