@@ -41,15 +41,14 @@ func (t *Token) generate(ctx context.Context, label string) (*Signer, error) {
 	}
 	k := &Signer{token: t.token}
 	err = t.write(ctx, func(s session) error {
-		var public pkcs11.ObjectHandle
-		k.pair, public, err = s.makePair(label)
+		pair, public, err := s.makePair(label)
 		if err != nil {
 			return err
 		}
-		k.generation = s.generation
-		if err := s.checkPair(&k.pair); err != nil {
-			return errors.Join(err, s.destroy(k.pair.private), s.destroy(public))
+		if err := s.checkPair(&pair); err != nil {
+			return errors.Join(err, s.destroy(pair.private), s.destroy(public))
 		}
+		k.pair, k.generation = pair, s.generation
 		return nil
 	})
 	if err != nil {
@@ -174,8 +173,12 @@ func (s session) destroyPair(want Selector) error {
 		if err := s.destroy(object); err != nil {
 			return err
 		}
-		if _, err := s.attribute(object, pkcs11.CKA_CLASS); code(err) != pkcs11.CKR_OBJECT_HANDLE_INVALID {
+		_, err := s.attribute(object, pkcs11.CKA_CLASS)
+		if err == nil {
 			return errors.New("C_DestroyObject: the object is still there")
+		}
+		if code(err) != pkcs11.CKR_OBJECT_HANDLE_INVALID {
+			return err
 		}
 	}
 	return nil

@@ -42,7 +42,7 @@ func (want Selector) template(class uint) []*pkcs11.Attribute {
 
 func attr(kind uint, value any) *pkcs11.Attribute { return pkcs11.NewAttribute(kind, value) }
 
-// key returns the one P-256 private key that s names. Wraps ErrNoKey, or ErrAmbiguous with a list: a
+// key returns the one P-256 private key that want names. Wraps ErrNoKey, or ErrAmbiguous with a list: a
 // public key tells two keys of one label apart, but not two of one label and id.
 func (s session) key(want Selector) (keyPair, error) {
 	pairs, err := s.keys(want)
@@ -62,8 +62,8 @@ func (s session) key(want Selector) (keyPair, error) {
 	return keyPair{}, fmt.Errorf("%w: key %s is %s", ErrAmbiguous, want, text[2:])
 }
 
-// keys lists the P-256 private keys that match. A key whose public half cannot be read is an error if
-// it was named, and no match if the search is by public key alone.
+// keys lists the P-256 private keys that match. A key whose public half cannot be read is an error,
+// but no match if the search is by public key alone.
 func (s session) keys(want Selector) ([]keyPair, error) {
 	handles, err := s.find(want.template(pkcs11.CKO_PRIVATE_KEY))
 	if err != nil {
