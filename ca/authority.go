@@ -74,8 +74,8 @@ func (r InitRequest) Check() error {
 	if r.Name == "" || len(r.Name) > maxAuthority {
 		return fmt.Errorf("authority's name %q: %d bytes, want 1 to %d: %w", r.Name, len(r.Name), maxAuthority, ErrMalformed)
 	}
-	if !r.Test && !(strings.HasPrefix(r.RootURI, "pkcs11:") && strings.HasPrefix(r.NextURI, "pkcs11:")) {
-		return fmt.Errorf("keys of a production authority in files: they belong into tokens: %w", ErrPolicy)
+	if !r.Test && !strings.HasPrefix(r.RootURI, "pkcs11:") {
+		return fmt.Errorf("root key of a production authority in a file, %s: it belongs into a token: %w", r.RootURI, ErrPolicy)
 	}
 	if r.RootURI == r.NextURI {
 		return fmt.Errorf("root and next root in one place, %s: %w", r.RootURI, ErrPolicy)
