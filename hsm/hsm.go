@@ -31,7 +31,7 @@ var (
 // Options say how a key is reached. The zero value asks at the terminal.
 type Options struct {
 	Module   string    // absolute path of the PKCS#11 module; a URI's module-path goes before it
-	PIN      PINSource // the zero value is the URI's pin-source, or the terminal if it has none
+	PIN      PINSource // where the URI has no pin-source of its own; the zero value is the terminal
 	Sessions int       // signatures in flight at once on a token; 0 is defaultSessions
 
 	// Modules lets several tokens and keys of one process share a module and a login. Nil gives this key

@@ -51,7 +51,7 @@ func Open(ctx context.Context, u URI, options Options) (*Token, error) {
 	if path == "" {
 		return nil, errors.New("open token: no PKCS#11 module is named; set module-path in the URI or the module option")
 	}
-	if options.PIN == (PINSource{}) && u.PINFile != "" {
+	if u.PINFile != "" {
 		options.PIN = PINFromFile(u.PINFile)
 	}
 	modules := options.Modules
