@@ -1,18 +1,5 @@
 package device
 
-import (
-	"errors"
-	"fmt"
-)
-
-// The limits of birthmark.h that a Board and an Image must keep to.
-const (
-	maxPeers    = 8
-	flashUnit   = 8 // bytes
-	minPageSize = 128
-	maxPageSize = 1 << 20 // far beyond any page; a walk over it is bounded
-)
-
 // Image is what a firmware image is built with (struct bm_image): `birthmark ca bundle --c` writes it for a real unit.
 type Image struct {
 	AnchorHash   [32]byte // SHA-256 of the first anchor
@@ -48,17 +35,4 @@ type Board struct {
 	Chip  Chip
 	Flash Flash
 	Debug Debug
-}
-
-func check(image Image, board Board) error {
-	if n := len(image.Peers); n < 1 || n > maxPeers {
-		return fmt.Errorf("image with %d peers, not 1 to %d", n, maxPeers)
-	}
-	if board.Chip == nil || board.Flash == nil || board.Debug == nil {
-		return errors.New("board without chip, flash or debug port")
-	}
-	if n := board.Flash.PageSize(); n < minPageSize || n > maxPageSize || n%flashUnit != 0 {
-		return fmt.Errorf("flash pages of %d bytes, not a multiple of %d from %d to %d", n, flashUnit, minPageSize, maxPageSize)
-	}
-	return nil
 }

@@ -31,9 +31,17 @@ int bm_unit_debug_closed(void *user);
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"runtime/cgo"
 	"unsafe"
+)
+
+// What birthmark.h asks of flash pages, and bounds for them that no part comes near.
+const (
+	flashUnit   = C.BM_FLASH_UNIT
+	minPageSize = 128
+	maxPageSize = 1 << 20
 )
 
 // Unit is a simulated unit: the library's agent and ATECC608 driver on a Board in Go. It is not safe for concurrent use.
@@ -87,6 +95,19 @@ func NewUnit(image Image, board Board) (*Unit, error) {
 	C.bm_atecc608_start(&c.chip, &c.bus)
 	C.bm_agent_start(c.agent, &c.image, &c.port, &c.chip, &c.board)
 	return u, nil
+}
+
+func check(image Image, board Board) error {
+	if n := len(image.Peers); n < 1 || n > C.BM_PEERS_MAX {
+		return fmt.Errorf("image with %d peers, not 1 to %d", n, C.BM_PEERS_MAX)
+	}
+	if board.Chip == nil || board.Flash == nil || board.Debug == nil {
+		return errors.New("board without chip, flash or debug port")
+	}
+	if n := board.Flash.PageSize(); n < minPageSize || n > maxPageSize || n%flashUnit != 0 {
+		return fmt.Errorf("flash pages of %d bytes, not a multiple of %d from %d to %d", n, flashUnit, minPageSize, maxPageSize)
+	}
+	return nil
 }
 
 func fillImage(c *C.struct_bm_image, image Image) {
