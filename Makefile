@@ -1,0 +1,45 @@
+# Every target installs the Debian packages that it misses (scripts/bootstrap), with sudo where not root.
+
+BUILD := build
+
+.PHONY: all build demo test lint nocgo size bench fuzz clean
+
+all: build
+
+build:
+	scripts/bootstrap build
+	go build -trimpath -o $(BUILD)/birthmark .
+
+demo:
+	scripts/bootstrap demo
+	go build -trimpath -o $(BUILD)/birthmark .
+	scripts/demo
+
+test:
+	scripts/bootstrap test
+	scripts/test
+
+lint:
+	scripts/bootstrap lint
+	scripts/lint
+
+# The program without HSM support and simulated units, for machines without a C compiler.
+nocgo:
+	CGO_ENABLED=0 go build -trimpath -o $(BUILD)/birthmark-nocgo .
+
+size:
+	scripts/bootstrap size
+	go run ./scripts/size
+
+bench:
+	scripts/bootstrap test
+	go run ./scripts/bench
+
+# Each Go fuzz target for FUZZTIME, one after the other.
+FUZZTIME ?= 30s
+fuzz:
+	scripts/bootstrap test
+	scripts/fuzz $(FUZZTIME)
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,70 @@
+// Package layers holds who may import whom. Imports point downwards only: main, cmd, then everything that cmd calls.
+package layers
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/birthmark/birthmark/"
+
+// allowed is the law: each package with the packages of ours that it may import.
+var allowed = map[string][]string{
+	"":          {"cmd"},
+	"cmd":       {"c509", "ca", "device", "fleet", "hsm", "ledger", "link", "provision", "templates"},
+	"provision": {"ca", "ledger", "link"},
+	"fleet":     {"device", "link/sim"},
+	"link/sim":  {"chip", "device"},
+	"ca":        {"c509"},
+	"c509":      {},
+	"chip":      {},
+	"device":    {},
+	"hsm":       {},
+	"ledger":    {},
+	"link":      {},
+	"templates": {},
+
+	"scripts/bench":   {"ca", "device", "hsm", "ledger", "link/sim", "provision", "scripts/figures", "templates"},
+	"scripts/size":    {"scripts/figures"},
+	"scripts/figures": {},
+}
+
+func TestImportsPointDownwards(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		from := name(fields[0])
+		if strings.HasPrefix(from, "internal/") {
+			continue // this package, which has tests only
+		}
+		seen[from] = true
+		may, listed := allowed[from]
+		if !listed {
+			t.Errorf("package %q is not in the table", from)
+		}
+		for _, path := range fields[1:] {
+			if to := name(path); to != path && !slices.Contains(may, to) {
+				t.Errorf("%q imports %q, which the table does not allow", from, to)
+			}
+		}
+	}
+	for from := range allowed {
+		if !seen[from] {
+			t.Errorf("the table has %q, which does not exist", from)
+		}
+	}
+}
+
+// name is an import path inside the module; others stay as they are.
+func name(path string) string {
+	if path+"/" == module {
+		return ""
+	}
+	return strings.TrimPrefix(path, module)
+}

@@ -1,0 +1,193 @@
+// Bench measures what the project promises, each figure beside its floor from the same run, into build/bench.json.
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/device"
+	"github.com/birthmark/birthmark/hsm"
+	"github.com/birthmark/birthmark/ledger"
+	"github.com/birthmark/birthmark/link/sim"
+	"github.com/birthmark/birthmark/provision"
+	"github.com/birthmark/birthmark/scripts/figures"
+	"github.com/birthmark/birthmark/templates"
+)
+
+const (
+	units       = 100
+	softHSM     = "/usr/lib/softhsm/libsofthsm2.so"
+	signingTime = 5 * time.Second
+)
+
+func main() {
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	folder, err := os.MkdirTemp("", "birthmark-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	list, err := line(ctx, folder)
+	if err != nil {
+		return err
+	}
+	signing, err := token(ctx, folder)
+	if err != nil {
+		return err
+	}
+	return figures.Write("bench", append(list, signing...))
+}
+
+// line provisions units one after the other on a simulated chip that takes no time, so that what is left is the station's.
+func line(ctx context.Context, folder string) ([]figures.Figure, error) {
+	station, order, err := newStation(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	defer station.Book.Close()
+	var overhead []float64
+	for i := range units {
+		u, err := sim.Start(sim.Options{Dir: folder, Index: i, Image: device.Image{
+			AnchorHash: order.Anchor.Hash(), Product: order.Profile.Product, Peers: order.Profile.Peers,
+		}})
+		if err != nil {
+			return nil, err
+		}
+		signed := station.Signing()
+		station.Run(ctx, []string{u.Port()}, func(r provision.Result) {
+			own := r.Took - r.Waited - (station.Signing() - signed)
+			overhead, err = append(overhead, own.Seconds()*1e3), r.Err
+		})
+		if err := errors.Join(err, u.Close()); err != nil {
+			return nil, err
+		}
+	}
+	var unit, pair float64
+	for e, err := range station.Book.Units(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		unit = max(unit, float64(len(e.Certificate)))
+		pair = max(pair, float64(len(e.Certificate)+len(order.Certificate.Raw)))
+	}
+	slices.Sort(overhead)
+	return []figures.Figure{
+		{Name: "certificate_unit", Value: unit, Unit: "B", Bar: figures.Of(135), Note: "largest of the run"},
+		{Name: "certificate_unit_and_order", Value: pair, Unit: "B", Bar: figures.Of(340), Note: "largest of the run"},
+		{Name: "station_overhead_ms", Value: overhead[len(overhead)/2], Unit: "ms", Floor: figures.Of(commits(folder)), Bar: figures.Of(20),
+			Note: fmt.Sprintf("median of %d units, p99 %.1f; floor: as many durable writes to the same disk", units, overhead[len(overhead)*99/100])},
+	}, nil
+}
+
+func newStation(ctx context.Context, folder string) (*provision.Station, *ca.Order, error) {
+	var keys [3]*ecdsa.PrivateKey
+	for i := range keys {
+		var err error
+		if keys[i], err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			return nil, nil, err
+		}
+	}
+	root, next, orderKey := keys[0], keys[1], keys[2]
+	text, err := templates.Product("demo-sensor")
+	if err != nil {
+		return nil, nil, err
+	}
+	profile, err := ca.ParseProfile(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	authority, err := ca.Init(rand.Reader, root, next, ca.InitRequest{
+		Folder: filepath.Join(folder, "authority"), Name: "bench", Test: true, RootURI: "root.key", NextURI: "next.key", Now: now,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	order, err := authority.Order(rand.Reader, root, ca.OrderRequest{
+		Request: &ca.Request{Station: "bench", Key: &orderKey.PublicKey}, Profile: profile, Count: units, Validity: time.Hour, Now: now,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	book, err := ledger.Create(filepath.Join(folder, "ledger.db"), ledger.Identity{
+		Anchor: order.Anchor.Hash(), Authority: "bench", Station: "bench", Test: true,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &provision.Station{Order: order, Key: orderKey, Book: book, Test: true, Now: time.Now, Baud: 115200}
+	return s, order, s.CheckReady(ctx)
+}
+
+// commits measures three durable writes of a page, what reserve, commit and close cannot do without: the median in ms.
+func commits(folder string) float64 {
+	f, err := os.CreateTemp(folder, "floor-")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	page := make([]byte, 4096)
+	var spent []float64
+	for range units {
+		start := time.Now()
+		for range 3 {
+			if _, err := f.Write(page); err != nil || f.Sync() != nil {
+				return 0
+			}
+		}
+		spent = append(spent, time.Since(start).Seconds()*1e3)
+	}
+	slices.Sort(spent)
+	return spent[len(spent)/2]
+}
+
+// token measures signing through package hsm beside the module's own calls, on SoftHSM2.
+func token(ctx context.Context, folder string) ([]figures.Figure, error) {
+	config := filepath.Join(folder, "softhsm2.conf")
+	tokens := filepath.Join(folder, "tokens")
+	if err := os.Mkdir(tokens, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(config, fmt.Appendf(nil, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", tokens), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.Setenv("SOFTHSM2_CONF", config); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(folder))
+	pin := fmt.Sprintf("%x", sum[:4]) // of a token that lives as long as this run
+	if out, err := exec.Command("softhsm2-util", "--init-token", "--free", "--label", "bench", "--pin", pin, "--so-pin", pin).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("softhsm2-util: %w\n%s", err, out)
+	}
+	pinFile := filepath.Join(folder, "pin")
+	if err := os.WriteFile(pinFile, []byte(pin+"\n"), 0o600); err != nil {
+		return nil, err
+	}
+	f, err := hsm.Bench(ctx, "pkcs11:token=bench", hsm.Options{Module: softHSM, PIN: hsm.PINFromFile(pinFile)}, signingTime)
+	if err != nil {
+		return nil, err
+	}
+	return []figures.Figure{
+		{Name: "hsm_sign_ratio", Value: f.OfRaw, Unit: "", Floor: figures.Of(1), Bar: figures.Of(0.9),
+			Note: fmt.Sprintf("%.0f/s, each verified; bare C_Sign calls, unverified: %.0f/s", f.Sign.PerSecond, f.Raw.PerSecond)},
+		{Name: "hsm_sign_ratio_verified", Value: f.OfChecked, Unit: "", Floor: figures.Of(1), Bar: figures.Of(0.9),
+			Note: fmt.Sprintf("against bare C_Sign calls and the same verification: %.0f/s", f.Checked.PerSecond)},
+	}, nil
+}
