@@ -39,8 +39,6 @@ type Options struct {
 	Modules *Modules
 }
 
-const defaultSessions = 4 // a module call is short; more sessions than lanes sign at once gain nothing
-
 // Key signs for one P-256 key, wherever it lives. Sign takes a SHA-256 digest (32 bytes) and
 // crypto.SHA256, and returns an ASN.1 DER signature (RFC 3279, section 2.2.3) that verifies under
 // Public. It is safe for concurrent use until Close, which logs out of the token.

@@ -11,6 +11,8 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
+const defaultSessions = 4 // a module call is short; more sessions than lanes sign at once gain nothing
+
 // Token is a token that this process is logged in to as its user.
 type Token struct {
 	*token
