@@ -107,8 +107,8 @@ func textBytes(object string) (float64, error) {
 
 // graph is who calls whom, from gcc's -fcallgraph-info.
 type graph struct {
-	frame   map[string]int // bytes of stack of each function
-	file    map[string]string
+	frame map[string]int // bytes of stack of each function
+	file  map[string]string
 	calls map[string][]string
 }
 
