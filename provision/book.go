@@ -3,38 +3,78 @@ package provision
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/ledger"
 )
 
+// row is what the book keeps of an order.
+func row(o *ca.Order) ledger.Order {
+	c := o.Certificate
+	return ledger.Order{
+		Number:      o.Number(),
+		Fingerprint: c.Fingerprint(),
+		First:       uint64(c.Range.First),
+		Last:        uint64(c.Range.Last),
+		Count:       o.Count,
+		Product:     c.Product,
+		Sequence:    uint64(o.Number()), // an order's number is its place in the authority's chain
+		File:        o.File,
+	}
+}
+
 // VerifyBook proves a station's book against its authority: the book in itself (ledger.Verify), each order file under the
-// anchor, and each certificate under its order, over the key and serial number of its row.
+// anchor, and each certificate, with its X.509 twin, under its order, over the key, serial number and time of its row.
+// The error names what does not hold and wraps ledger.ErrTampered.
 func VerifyBook(ctx context.Context, b *ledger.Book, anchor ca.Anchor) (ledger.Report, error) {
-	rows, err := b.Orders(ctx)
+	orders, err := readOrders(ctx, b, anchor)
 	if err != nil {
 		return ledger.Report{}, err
 	}
-	orders := make(map[uint16]*ca.Order, len(rows))
-	for _, row := range rows {
-		o, err := ca.ParseOrder(row.File)
-		if err != nil {
-			return ledger.Report{}, fmt.Errorf("order %d in the ledger: %w", row.Number, err)
-		}
-		if o.Anchor != anchor || o.Number() != row.Number || o.Certificate.Fingerprint() != row.Fingerprint || o.Count != row.Count ||
-			o.Certificate.Range != (ca.Range{First: ca.EUI64(row.First), Last: ca.EUI64(row.Last)}) {
-			return ledger.Report{}, fmt.Errorf("order %d in the ledger: its row is not what its file says: %w", row.Number, ledger.ErrTampered)
-		}
-		orders[row.Number] = o
-	}
 	return b.Verify(ctx, func(e ledger.Entry) error {
-		u, err := ca.ParseUnitCertificate(e.Certificate)
-		if err != nil {
-			return err
+		if orders[e.Order] == nil { // recorded since, by a station that is at work
+			if orders, err = readOrders(ctx, b, anchor); err != nil {
+				return err
+			}
 		}
-		if err := u.Verify(orders[e.Order].Certificate); err != nil {
-			return err
-		}
-		return ca.CheckRecorded(u, orders[e.Order], e.Serial, e.Key, e.IssuedAt, e.X509)
+		_, err := verifyEntry(e, orders[e.Order])
+		return err
 	})
+}
+
+// readOrders parses the order files of a book, by number, and compares each with its row.
+func readOrders(ctx context.Context, b *ledger.Book, anchor ca.Anchor) (map[uint16]*ca.Order, error) {
+	rows, err := b.Orders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	orders := make(map[uint16]*ca.Order, len(rows))
+	for _, r := range rows {
+		o, err := ca.ParseOrder(r.File)
+		if err != nil {
+			return nil, fmt.Errorf("order %d in the ledger: %w: %w", r.Number, err, ledger.ErrTampered)
+		}
+		if o.Anchor != anchor || !reflect.DeepEqual(r, row(o)) {
+			return nil, fmt.Errorf("order %d in the ledger: its row is not what its file says: %w", r.Number, ledger.ErrTampered)
+		}
+		orders[r.Number] = o
+	}
+	return orders, nil
+}
+
+// verifyEntry reads the certificate of a unit's entry and verifies it under the order: the signature, and that the row
+// says what was signed.
+func verifyEntry(e ledger.Entry, o *ca.Order) (*ca.UnitCertificate, error) {
+	c, err := ca.ParseUnitCertificate(e.Certificate)
+	if err == nil {
+		err = c.Verify(o.Certificate)
+	}
+	if err == nil {
+		err = ca.CheckRecorded(c, o, e.Serial, e.Key, e.IssuedAt, e.X509)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("certificate of chip %x in the ledger: %w: %w", e.Chip, err, ledger.ErrTampered)
+	}
+	return c, nil
 }

@@ -1,10 +1,13 @@
 package provision
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/ledger"
 	"github.com/birthmark/birthmark/link"
 )
 
@@ -15,7 +18,9 @@ type Inspection struct {
 	Unit  *ca.UnitCertificate
 }
 
-// Inspect asks the unit on a port what it is. It changes nothing, and nothing of the answer is verified yet.
+// Inspect asks the unit on a port what it is, at baud bits a second. It changes nothing, and nothing of the answer is
+// verified yet. Errors are link's, ErrRetry where the unit does not answer as one, and ErrSetAside where it carries what is
+// no certificate of the profile.
 func Inspect(ctx context.Context, path string, baud int) (*Inspection, error) {
 	port, err := link.Open(path, baud)
 	if err != nil {
@@ -27,10 +32,16 @@ func Inspect(ctx context.Context, path string, baud int) (*Inspection, error) {
 	if err != nil {
 		return nil, fault(err)
 	}
+	return inspect(h)
+}
+
+// inspect reads the certificates in a hello.
+func inspect(h link.Hello) (*Inspection, error) {
 	i := &Inspection{Hello: h}
 	if len(h.UnitCertificate) == 0 {
 		return i, nil
 	}
+	var err error
 	if i.Order, err = ca.ParseOrderCertificate(h.OrderCertificate); err != nil {
 		return nil, fmt.Errorf("chip %x: %w: %w", h.Chip, err, ErrSetAside)
 	}
@@ -40,7 +51,8 @@ func Inspect(ctx context.Context, path string, baud int) (*Inspection, error) {
 	return i, nil
 }
 
-// Verify holds what the unit carries and trusts against an authority. Errors wrap ca.ErrVerify or ca.ErrOtherRoot.
+// Verify holds what the unit carries and trusts against an authority. That the key in its certificate is the unit's own
+// only a handshake shows. Errors wrap ca.ErrVerify or ca.ErrOtherRoot.
 func (i *Inspection) Verify(a ca.Anchor) error {
 	if i.AnchorHash != a.Hash() {
 		return fmt.Errorf("chip %x: its firmware trusts another root: %w", i.Chip, ca.ErrOtherRoot)
@@ -55,4 +67,38 @@ func (i *Inspection) Verify(a ca.Anchor) error {
 		return fmt.Errorf("order %d is for product %d, the firmware says %d: %w", i.Order.Name.Number(), i.Order.Product, i.Product, ca.ErrVerify)
 	}
 	return i.Unit.Verify(i.Order)
+}
+
+// Compare looks the unit's serial number up in a book. The error wraps ledger.ErrDouble if the book gave the number to
+// another chip or has another certificate over it: whoever held the order's key signed it twice, provided that what the
+// unit carries holds, which Verify says. A serial number that the book does not have is no error.
+func (i *Inspection) Compare(ctx context.Context, b *ledger.Book) error {
+	if i.Unit == nil {
+		return nil
+	}
+	e, err := b.Serial(ctx, uint64(i.Unit.Serial))
+	if errors.Is(err, ledger.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	same := bytes.Equal(e.Certificate, i.Unit.Raw)
+	switch {
+	case same && e.Chip != i.Chip:
+		return fmt.Errorf("chip %x carries the certificate of chip %x: %w", i.Chip, e.Chip, ErrSetAside)
+	case same, e.Certificate == nil && e.Chip == i.Chip: // the latter in a book that is older than the certificate
+		return nil
+	}
+	return fmt.Errorf("chip %x carries certificate %s over serial number %v, which the ledger of station %q gave to chip %x%s: %w",
+		i.Chip, i.Unit.Code(), i.Unit.Serial, b.Identity().Station, e.Chip, code(e), ledger.ErrDouble)
+}
+
+// code names an entry's certificate as labels do, if it has one that can be read.
+func code(e ledger.Entry) string {
+	c, err := ca.ParseUnitCertificate(e.Certificate)
+	if err != nil {
+		return ""
+	}
+	return " with certificate " + c.Code()
 }

@@ -14,15 +14,18 @@ type unit struct {
 	station      *Station
 	port         string
 	conversation *link.Conversation
+	key          timed // the station's
 	stage        Stage
-	chip         [9]byte
+	chip         [9]byte // what hello said, as the next is
+	firmware     [32]byte
 }
 
 // The values that the stages hand on. Each is made by one stage only.
 type (
 	greeted  struct{ link.Hello }
+	admitted struct{ greeted } // it may become a unit of this order
 	prepared struct {
-		greeted
+		admitted
 		configuration [128]byte
 	}
 	proven struct {
@@ -52,9 +55,13 @@ func (u *unit) journey(ctx context.Context) (*Receipt, error) {
 		return nil, err
 	}
 	if greeting.State == link.Sealed {
-		return u.resumeSealed(ctx, greeting)
+		return u.resume(ctx, greeting)
 	}
-	ready, err := u.prepare(ctx, greeting)
+	candidate, err := u.admit(ctx, greeting)
+	if err != nil {
+		return nil, err
+	}
+	ready, err := u.prepare(ctx, candidate)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +85,6 @@ func (u *unit) journey(ctx context.Context) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Stage 9, the handshake, belongs here: seal will ask for what it returns.
 	end, err := u.seal(ctx, stored)
 	if err != nil {
 		return nil, err

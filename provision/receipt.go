@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -22,19 +23,20 @@ type Receipt struct {
 	Product     uint32    `json:"product"`
 	Order       uint16    `json:"order"`
 	Station     string    `json:"station"`
-	Certificate string    `json:"certificate"` // SHA-256, hexadecimal
-	Code        string    `json:"code"`        // its first 32 bits, as on the label
-	X509        string    `json:"x509,omitempty"`
-	Leaf        int64     `json:"leaf"` // place in the log
+	Certificate string    `json:"certificate"`    // SHA-256, hexadecimal
+	Code        string    `json:"code"`           // its first 32 bits, as on the label
+	X509        string    `json:"x509,omitempty"` // SHA-256 of the DER twin, hexadecimal
+	Leaf        int64     `json:"leaf"`           // place in the log
 	IssuedAt    time.Time `json:"issued_at"`
-	SealedAt    time.Time `json:"sealed_at"`
+	SealedAt    time.Time `json:"sealed_at"`   // when the station saw the seal, whole seconds
+	Firmware    string    `json:"firmware"`    // SHA-256 of the image by the unit's own word, hexadecimal
 	Locks       string    `json:"locks"`       // configuration bytes 86 to 89 as observed after the seal
 	Attestation string    `json:"attestation"` // "none": key origin not attested
-	Handshake   string    `json:"handshake"`   // "none" until stage 9 is there
+	Handshake   string    `json:"handshake"`   // "none": station and unit made no handshake
 	Test        bool      `json:"test"`
 }
 
-// close writes the receipt into the book.
+// close writes the receipt into the book, whether or not the run is cancelled meanwhile: the unit is sealed.
 func (u *unit) close(ctx context.Context, s sealed) (*Receipt, error) {
 	u.begin(Close)
 	o := u.station.Order
@@ -52,14 +54,22 @@ func (u *unit) close(ctx context.Context, s sealed) (*Receipt, error) {
 		Leaf:        s.Leaf,
 		IssuedAt:    s.IssuedAt,
 		SealedAt:    u.station.Now().UTC().Truncate(time.Second),
+		Firmware:    hex.EncodeToString(u.firmware[:]),
 		Locks:       hex.EncodeToString(s.Locks[:]),
 		Attestation: o.Profile.Chip.Attestation,
 		Handshake:   "none",
 		Test:        o.Test(),
 	}
+	if s.X509 != nil {
+		twin := sha256.Sum256(s.X509)
+		r.X509 = hex.EncodeToString(twin[:])
+	}
 	details, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("receipt of %s: %w", r.Serial, err)
 	}
-	return r, u.station.Book.CloseUnit(ctx, s.Serial, details, u.station.Now())
+	if err := u.station.Book.CloseUnit(context.WithoutCancel(ctx), s.Serial, details, u.station.Now()); err != nil {
+		return nil, err
+	}
+	return r, nil
 }

@@ -12,32 +12,43 @@ import (
 	"math/big"
 
 	"github.com/birthmark/birthmark/ca"
-	"github.com/birthmark/birthmark/ledger"
 	"github.com/birthmark/birthmark/link"
 )
 
-const certificateSlot = 8 // of the chip; locked by the seal
-
-// hello asks who is there, and refuses a unit that could never be provisioned here before anything is done to it.
+// hello asks who is there.
 func (u *unit) hello(ctx context.Context) (greeted, error) {
 	u.begin(Hello)
 	h, err := u.conversation.Hello(ctx)
 	if err != nil {
 		return greeted{}, fault(err)
 	}
-	u.chip = h.Chip
-	if h.State == link.Foreign {
-		return greeted{}, fmt.Errorf("chip %x is locked with a configuration that is not ours: %w", u.chip, ErrSetAside)
-	}
-	if err := u.station.Order.Fits(h.AnchorHash, h.Product, h.Firmware); err != nil {
-		return greeted{}, fmt.Errorf("%w: %w", err, ErrSetAside)
-	}
+	u.chip, u.firmware = h.Chip, h.Firmware
 	return greeted{h}, nil
 }
 
+// admit refuses, before anything is done to it, a unit that could never be provisioned here, and every unit once the
+// order has run out in mid-shift: the next stage locks the chip for good.
+func (u *unit) admit(ctx context.Context, g greeted) (admitted, error) {
+	if err := u.station.Order.Usable(u.station.Test, u.station.Now()); err != nil {
+		return admitted{}, err
+	}
+	if g.State == link.Foreign {
+		return admitted{}, fmt.Errorf("chip %x is locked with a configuration that is not ours: %w", u.chip, ErrSetAside)
+	}
+	if err := u.station.Order.Fits(g.AnchorHash, g.Product, g.Firmware); err != nil {
+		return admitted{}, fmt.Errorf("chip %x: %w: %w", u.chip, err, ErrSetAside)
+	}
+	if len(g.UnitCertificate) > 0 {
+		if _, err := u.carried(ctx, g); err != nil {
+			return admitted{}, err
+		}
+	}
+	return admitted{g}, nil
+}
+
 // prepare has the unit configure and lock its chip, make its key and lock the data zone, and holds what the chip then says
-// of itself against the profile.
-func (u *unit) prepare(ctx context.Context, g greeted) (prepared, error) {
+// of itself against the profile. ca.Check does so again; here the refusal is about the unit, which is set aside.
+func (u *unit) prepare(ctx context.Context, a admitted) (prepared, error) {
 	u.begin(Prepare)
 	zone, err := u.conversation.Prepare(ctx)
 	if err != nil {
@@ -50,14 +61,14 @@ func (u *unit) prepare(ctx context.Context, g greeted) (prepared, error) {
 	if err := u.station.Order.Profile.CheckConfiguration(zone); err != nil {
 		return prepared{}, fmt.Errorf("chip %x: %w: %w", u.chip, err, ErrSetAside)
 	}
-	return prepared{g, zone}, nil
+	return prepared{a, zone}, nil
 }
 
 // prove has the unit sign a fresh challenge, bound to this order, chip, firmware and use, with the key that it shows.
 func (u *unit) prove(ctx context.Context, p prepared) (proven, error) {
 	u.begin(Prove)
 	var challenge [32]byte
-	rand.Read(challenge[:])
+	rand.Read(challenge[:]) // never fails: crypto/rand stops the program instead
 	order := u.station.Order.Certificate.Name
 	proof, err := u.conversation.Prove(ctx, challenge, order[:])
 	if err != nil {
@@ -70,6 +81,7 @@ func (u *unit) prove(ctx context.Context, p prepared) (proven, error) {
 	return proven{p, proof.Key}, nil
 }
 
+// check asks the authority's policy, which alone can make a draft.
 func (u *unit) check(p proven) (*ca.Draft, error) {
 	u.begin(Check)
 	return ca.Check(u.station.Order, ca.Candidate{
@@ -81,59 +93,7 @@ func (u *unit) check(p proven) (*ca.Draft, error) {
 	}, u.station.Test, u.station.Now())
 }
 
-// reserve binds the next serial number to this chip and key, or finds the one that an earlier run bound.
-func (u *unit) reserve(ctx context.Context, d *ca.Draft, p proven) (reserved, error) {
-	u.begin(Reserve)
-	r, err := u.station.Book.Reserve(ctx, u.station.Order.Number(), ledger.UnitKey{Chip: u.chip, Key: p.key}, u.station.Now())
-	if errors.Is(err, ledger.ErrConflict) || errors.Is(err, ledger.ErrVoid) {
-		if e, lookup := u.station.Book.Unit(ctx, u.chip); lookup == nil && e.Order != u.station.Order.Number() && e.Key == p.key {
-			return reserved{}, fmt.Errorf("chip %x was begun under order %d as %v; finish it with that order's file: %w", u.chip, e.Order, ca.EUI64(e.Serial), ca.ErrPolicy)
-		}
-		return reserved{}, fmt.Errorf("%w: %w", err, ErrSetAside)
-	}
-	if err != nil {
-		return reserved{}, err
-	}
-	if len(p.UnitCertificate) > 0 && r.State == ledger.Reserved {
-		return reserved{}, fmt.Errorf("chip %x carries a certificate that is not in this ledger: it was made at another station or from an older copy of this book: %w", u.chip, ca.ErrPolicy)
-	}
-	return reserved{d, r}, nil
-}
-
-// signAndCommit makes the certificate and records it before anybody else sees it. What an earlier run recorded is taken
-// as it stands; what an earlier run signed and did not record never left that process.
-func (u *unit) signAndCommit(ctx context.Context, r reserved) (recorded, error) {
-	if r.State != ledger.Reserved {
-		return u.recall(ctx)
-	}
-	u.begin(Sign)
-	key := timed{u.station.Key, &u.station.signing}
-	issued, err := r.Sign(rand.Reader, key, ca.EUI64(r.Serial), r.IssuedAt, u.station.Twin)
-	if err != nil {
-		return recorded{}, err
-	}
-	u.begin(Commit)
-	entry, err := u.station.Book.Commit(ctx, r.Serial, issued.Certificate.Raw, issued.X509)
-	return recorded{entry, issued.Certificate}, err
-}
-
-// recall takes from the book what an earlier run recorded, and verifies it again: the book lies on a disk.
-func (u *unit) recall(ctx context.Context) (recorded, error) {
-	entry, err := u.station.Book.Unit(ctx, u.chip)
-	if err != nil {
-		return recorded{}, err
-	}
-	certificate, err := ca.ParseUnitCertificate(entry.Certificate)
-	if err == nil {
-		err = certificate.Verify(u.station.Order.Certificate)
-	}
-	if err != nil {
-		return recorded{}, fmt.Errorf("certificate of chip %x in the ledger: %w", u.chip, err)
-	}
-	return recorded{entry, certificate}, nil
-}
-
-// install hands the unit its certificates and has it sign what it stored and read back.
+// install hands the unit its certificates and has it sign what it stored and read back, with the key that the book has.
 func (u *unit) install(ctx context.Context, r recorded) (installed, error) {
 	u.begin(Install)
 	var challenge [32]byte
@@ -157,47 +117,22 @@ func (u *unit) seal(ctx context.Context, i installed) (sealed, error) {
 	if err != nil {
 		return sealed{}, fault(err)
 	}
-	return sealed{i.recorded, s}, u.checkSeal(s)
+	return u.checkSeal(i.recorded, s)
 }
 
-func (u *unit) checkSeal(s link.Seal) error {
+// checkSeal believes the lock bytes, not the word of the unit: both zones are locked, and of the slots number 8, the
+// certificates, alone.
+func (u *unit) checkSeal(r recorded, s link.Seal) (sealed, error) {
+	wanted := link.Locks{0x00, 0x00, 0xFF, 0xFE}
 	switch {
-	case !s.Locks.Configuration() || !s.Locks.Data() || !s.Locks.Slot(certificateSlot):
-		return fmt.Errorf("chip %x says that it is sealed and its lock bytes are %x: %w", u.chip, s.Locks, ErrSetAside)
+	case s.Locks != wanted:
+		return sealed{}, fmt.Errorf("chip %x says that it is sealed and its lock bytes are %x, not %x: %w", u.chip, s.Locks, wanted, ErrSetAside)
 	case !s.DebugClosed:
-		return fmt.Errorf("chip %x: the unit's debug port is open after the seal: %w", u.chip, ErrSetAside)
+		return sealed{}, fmt.Errorf("chip %x: the unit's debug port is open after the seal: %w", u.chip, ErrSetAside)
 	case s.Generation != 0:
-		return fmt.Errorf("chip %x: pairing record of generation %d in a new unit: %w", u.chip, s.Generation, ErrSetAside)
+		return sealed{}, fmt.Errorf("chip %x: pairing record of generation %d in a new unit: %w", u.chip, s.Generation, ErrSetAside)
 	}
-	return nil
-}
-
-// resumeSealed finishes a journey that stopped between the seal and the receipt. A sealed unit answers hello alone, so what
-// it holds is compared with the book, byte for byte.
-func (u *unit) resumeSealed(ctx context.Context, g greeted) (*Receipt, error) {
-	entry, err := u.station.Book.Unit(ctx, u.chip)
-	switch {
-	case errors.Is(err, ledger.ErrNotFound):
-		return nil, fmt.Errorf("chip %x is sealed and not in this ledger: it was provisioned elsewhere: %w", u.chip, ErrProvisioned)
-	case err != nil:
-		return nil, err
-	case !bytes.Equal(entry.Certificate, g.UnitCertificate):
-		return nil, fmt.Errorf("chip %x is sealed with a certificate that is not the one in this ledger for %v: %w", u.chip, ca.EUI64(entry.Serial), ErrSetAside)
-	case entry.State == ledger.Closed:
-		return nil, fmt.Errorf("chip %x is unit %v: %w", u.chip, ca.EUI64(entry.Serial), ErrProvisioned)
-	case g.Generation == nil:
-		return nil, fmt.Errorf("chip %x is sealed without a pairing record: %w", u.chip, ErrSetAside)
-	}
-	r, err := u.recall(ctx)
-	if err != nil {
-		return nil, err
-	}
-	u.begin(Seal)
-	s := link.Seal{Locks: g.Locks, Generation: *g.Generation, DebugClosed: g.DebugClosed}
-	if err := u.checkSeal(s); err != nil {
-		return nil, err
-	}
-	return u.close(ctx, sealed{r, s})
+	return sealed{r, s}, nil
 }
 
 // verify checks an ECDSA signature, r then s, by a key given as X then Y, over SHA-256 of the statement.
@@ -211,8 +146,8 @@ func verify(key [64]byte, statement []byte, signature [64]byte) bool {
 	return ecdsa.Verify(public, digest[:], r, s)
 }
 
-// fault sorts what a conversation ends with: the port's own errors stay as they are, the unit's say whether trying again
-// may help.
+// fault sorts what a conversation ends with: the port's and the context's own errors stay as they are, the unit's say
+// whether trying again may help.
 func fault(err error) error {
 	var status *link.StatusError
 	switch {

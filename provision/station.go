@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 	"time"
 
 	"github.com/birthmark/birthmark/ca"
@@ -17,30 +16,30 @@ import (
 	"github.com/birthmark/birthmark/link"
 )
 
-// What the caller branches on. Everything else is what the packages below say: ca.ErrPolicy, ledger's and link's errors.
+// What the caller branches on. Everything else is what the packages below say: ca.ErrPolicy, ca.ErrOtherRoot, ledger's and
+// link's errors, the context's own.
 var (
 	// ErrRetry: the unit failed, and trying again may help.
 	ErrRetry = errors.New("the unit failed")
 	// ErrSetAside: this unit must not be tried again before a person has looked at it.
 	ErrSetAside = errors.New("set this unit aside")
-	// ErrKey: the station's key did not sign; the unit is as good as before.
+	// ErrKey: the station's key did not sign, or signed something else; nothing was recorded, the unit is as good as before.
 	ErrKey = errors.New("the order key did not sign")
 	// ErrProvisioned: the unit has had its journey; nothing was done to it.
 	ErrProvisioned = errors.New("the unit is already provisioned")
 )
 
-// Station is what a line needs for any number of units: one order, its key, one book. It is safe for several lanes at once.
+// Station is what a line needs for any number of units: one order, its key, one book. It is safe for several lanes at
+// once, if Key is. Its fields are set before the first Run and not changed after it.
 type Station struct {
 	Order *ca.Order
 	Key   crypto.Signer // the order key
 	Book  *ledger.Book
 	Test  bool             // a test authority is wanted; without it one is refused
-	Twin  bool             // sign an X.509 twin as well
+	Twin  bool             // sign an X.509 twin as well; units that have their certificate already stay as they are
 	Now   func() time.Time // the station's clock
-	Baud  int
-	Watch func(Event) // told of each stage as it begins; nil = nobody. Called from every lane
-
-	signing atomic.Int64 // nanoseconds spent in Key
+	Baud  int              // of every port, bits a second
+	Watch func(Event)      // told of each stage as it begins, by every lane, which waits for it; nil = nobody
 }
 
 // Event says that a lane's unit has reached a stage.
@@ -63,11 +62,12 @@ const (
 	Sign
 	Commit
 	Install
-	Handshake // comes with the handshake library; until then receipts say that none was made
+	_ // the handshake, which this release does not make: its receipts say so
 	Seal
 	Close
 )
 
+// String gives the stage's name in docs/design.md.
 func (s Stage) String() string {
 	return [...]string{"", "hello", "prepare", "prove", "check", "reserve", "sign", "commit", "install", "handshake", "seal", "close"}[s]
 }
@@ -79,33 +79,38 @@ type Result struct {
 	Err     error
 	Stage   Stage         // where it ended
 	Chip    string        // "" if the unit never said
-	Took    time.Duration // the whole journey
+	Took    time.Duration // from opening the port to the end of the last stage
 	Waited  time.Duration // of it, waiting for the unit and the wire
+	Signed  time.Duration // of it, waiting for the order key
 }
 
-// CheckReady refuses a shift that could not sign its first unit: the order's time and mark, the key, the book.
+// CheckReady refuses a shift that could not sign its first unit, and records the order in the book. It does not refuse an
+// order that is used up: units that were begun under it can still be finished.
+//
+// Errors wrap ca.ErrTest (test and production mixed), ca.ErrPolicy (order expired or not yet valid, of another station or
+// another key), ledger.ErrOtherAuthority, ledger.ErrConflict (the book has another order of this number or range), or
+// what the book's disk says.
 func (s *Station) CheckReady(ctx context.Context) error {
 	if err := s.Order.Usable(s.Test, s.Now()); err != nil {
 		return err
 	}
+	number := s.Order.Number()
 	key, ok := s.Key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !key.Equal(s.Order.Certificate.Key) {
-		return fmt.Errorf("the station's key is not that of order %d: %w", s.Order.Number(), ca.ErrPolicy)
+		return fmt.Errorf("the station's key is not that of order %d: %w", number, ca.ErrPolicy)
 	}
-	return s.Book.AddOrder(ctx, ledger.Order{
-		Number:      s.Order.Number(),
-		Fingerprint: s.Order.Certificate.Fingerprint(),
-		First:       uint64(s.Order.Certificate.Range.First),
-		Last:        uint64(s.Order.Certificate.Range.Last),
-		Count:       s.Order.Count,
-		Product:     s.Order.Certificate.Product,
-		File:        s.Order.File,
-	})
+	switch book := s.Book.Identity(); {
+	case book.Anchor != s.Order.Anchor.Hash():
+		return fmt.Errorf("order %d is not of the ledger's authority %q: %w", number, book.Authority, ledger.ErrOtherAuthority)
+	case book.Station != s.Order.Station:
+		return fmt.Errorf("order %d is for station %q, the ledger is that of station %q: %w", number, s.Order.Station, book.Station, ca.ErrPolicy)
+	}
+	return s.Book.AddOrder(ctx, row(s.Order))
 }
 
-// Run provisions the unit on each port, all lanes side by side, and reports each as it ends. A lane's failure touches no
-// other lane. It returns when the last has ended; a cancelled context ends each at its next wait, with everything that
-// was signed recorded.
+// Run provisions the unit on each port, all lanes side by side, and reports each as it ends, one call of done at a time. A
+// lane's failure touches no other lane. It returns when the last has ended. A cancelled context ends each lane at its
+// next wait for unit or book; what was signed by then is recorded, and what was sealed has its receipt.
 func (s *Station) Run(ctx context.Context, ports []string, done func(Result)) {
 	results := make(chan Result)
 	for _, port := range ports {
@@ -116,16 +121,16 @@ func (s *Station) Run(ctx context.Context, ports []string, done func(Result)) {
 	}
 }
 
-// lane opens the port, runs one unit and closes the port again.
+// lane opens the port, runs one unit and closes the port again. Durations are by the machine's monotonic clock: the
+// station's may be set while a unit is on its way.
 func (s *Station) lane(ctx context.Context, path string) Result {
-	start := s.Now()
+	start := time.Now()
 	port, err := link.Open(path, s.Baud)
 	if err != nil {
-		return Result{Port: path, Err: err, Stage: Hello}
+		return Result{Port: path, Err: err, Stage: Hello, Took: time.Since(start)}
 	}
-	conversation := link.Dial(port)
-	defer conversation.Close()
-	u := &unit{station: s, port: path, conversation: conversation}
+	u := &unit{station: s, port: path, conversation: link.Dial(port), key: timed{Signer: s.Key}}
+	defer u.conversation.Close()
 	receipt, err := u.journey(ctx)
 	return Result{
 		Port:    path,
@@ -133,26 +138,20 @@ func (s *Station) lane(ctx context.Context, path string) Result {
 		Err:     err,
 		Stage:   u.stage,
 		Chip:    u.chipText(),
-		Took:    s.Now().Sub(start),
+		Took:    time.Since(start),
 		Waited:  u.conversation.Waited(),
+		Signed:  u.key.spent,
 	}
 }
 
-// Signing is the time spent in the order key so far, all lanes together.
-func (s *Station) Signing() time.Duration { return time.Duration(s.signing.Load()) }
-
-// timed counts the time that a token takes, so that the station's own part can be told from it.
+// timed counts the time that a token takes, so that the station's own part can be told from it. One lane uses it.
 type timed struct {
 	crypto.Signer
-	spent *atomic.Int64
+	spent time.Duration
 }
 
-func (t timed) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+func (t *timed) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	start := time.Now()
-	signature, err := t.Signer.Sign(random, digest, opts)
-	t.spent.Add(int64(time.Since(start)))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrKey, err)
-	}
-	return signature, nil
+	defer func() { t.spent += time.Since(start) }()
+	return t.Signer.Sign(random, digest, opts)
 }
