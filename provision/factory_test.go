@@ -234,10 +234,15 @@ func wantFailure(t testing.TB, r Result, stage Stage, want ...error) {
 	}
 }
 
-// inspect asks a unit what it is and verifies what it carries.
+// inspect asks a unit what it is and verifies what it carries. It waits for a port that a killed process had: a
+// pseudo-terminal is given back a little later.
 func (f *factory) inspect(u *sim.Unit) *Inspection {
 	f.t.Helper()
 	i, err := Inspect(f.t.Context(), u.Port(), 115200)
+	for deadline := time.Now().Add(5 * time.Second); errors.Is(err, link.ErrPortBusy) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		i, err = Inspect(f.t.Context(), u.Port(), 115200)
+	}
 	if err == nil {
 		err = i.Verify(f.authority.Anchor)
 	}
