@@ -107,6 +107,13 @@ func (f *factory) newOrder(r ca.OrderRequest) (*ca.Order, *signer) {
 	return order, &signer{Signer: key}
 }
 
+// in reports to a subtest until that ends.
+func (f *factory) in(t *testing.T) {
+	outer := f.t
+	f.t = t
+	t.Cleanup(func() { f.t = outer })
+}
+
 func (f *factory) bookPath(name string) string { return filepath.Join(f.dir, name) }
 
 // newBook makes a book of this authority, which is closed when the test ends.
@@ -262,16 +269,25 @@ func (f *factory) entry(u *sim.Unit) ledger.Entry {
 	return e
 }
 
-// audit proves the book and that these units alone are in it, all finished, under the order's serial numbers from the
-// first without a gap, each in the log once and carrying what the book has.
+// audit proves the book, and that it has these units and no others, all finished.
 func (f *factory) audit(units ...*sim.Unit) {
+	f.t.Helper()
+	f.auditBook(len(units))
+	for _, u := range units {
+		f.auditUnit(u)
+	}
+}
+
+// auditBook proves the book and that it has n units, all finished under the order's serial numbers from the first without
+// a gap, each in the log once.
+func (f *factory) auditBook(n int) {
 	f.t.Helper()
 	report, err := VerifyBook(f.t.Context(), f.book, f.authority.Anchor)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if n := uint64(len(units)); report.Size != int64(n) || report.Orders[0].Closed != n || report.Orders[0].Issued != n || report.Orders[0].Reserved != 0 {
-		f.t.Fatalf("%d units: %d leaves, %+v", n, report.Size, report.Orders[0])
+	if o := report.Orders[0]; report.Size != int64(n) || o.Closed != uint64(n) || o.Issued != uint64(n) || o.Reserved != 0 {
+		f.t.Fatalf("%d units: %d leaves, %+v", n, report.Size, o)
 	}
 	serial := uint64(f.order.Certificate.Range.First)
 	for e, err := range f.book.Units(f.t.Context()) {
@@ -283,11 +299,14 @@ func (f *factory) audit(units ...*sim.Unit) {
 		}
 		serial++
 	}
-	for _, u := range units {
-		i := f.inspect(u)
-		if e := f.entry(u); i.State != link.Sealed || e.State != ledger.Closed || !bytes.Equal(i.UnitCertificate, e.Certificate) {
-			f.t.Errorf("%s: unit is %v with %x, the book has it %v with %x", u.Port(), i.State, i.UnitCertificate, e.State, e.Certificate)
-		}
+}
+
+// auditUnit compares a finished unit with the book.
+func (f *factory) auditUnit(u *sim.Unit) {
+	f.t.Helper()
+	i, e := f.inspect(u), f.entry(u)
+	if i.State != link.Sealed || e.State != ledger.Closed || !bytes.Equal(i.UnitCertificate, e.Certificate) {
+		f.t.Errorf("%s: unit is %v with %x, the book has it %v with %x", u.Port(), i.State, i.UnitCertificate, e.State, e.Certificate)
 	}
 }
 
