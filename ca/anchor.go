@@ -15,7 +15,7 @@ const (
 )
 
 // Anchor is what a unit trusts first: a root's name, its key, and the hash of the key that will replace it. A firmware
-// image holds the anchor's hash (docs/formats.md, "Anchor").
+// image holds the anchor's hash (docs/formats.md, "Anchor"). ParseAnchor and Init make them.
 type Anchor [anchorSize]byte
 
 // Hash is SHA-256 of the anchor's 98 bytes.
@@ -26,7 +26,7 @@ func (a Anchor) Name() RootName { return RootName(a[:2]) }
 
 // Key is the root's key; it was checked when the anchor was made or parsed.
 func (a Anchor) Key() *ecdsa.PublicKey {
-	key, err := publicKey(a[2:66])
+	key, err := publicKey([pointSize]byte(a[2:66]))
 	if err != nil {
 		panic(err) // ParseAnchor and newAnchor let no such anchor out
 	}
@@ -45,7 +45,7 @@ func ParseAnchor(b []byte) (Anchor, error) {
 	if err := a.Name().check(); err != nil {
 		return Anchor{}, fmt.Errorf("anchor: %w", err)
 	}
-	if _, err := publicKey(a[2:66]); err != nil {
+	if _, err := publicKey([pointSize]byte(a[2:66])); err != nil {
 		return Anchor{}, fmt.Errorf("anchor: %w", err)
 	}
 	return a, nil
@@ -53,10 +53,9 @@ func ParseAnchor(b []byte) (Anchor, error) {
 
 func newAnchor(name RootName, root, next *ecdsa.PublicKey) Anchor {
 	var a Anchor
-	copy(a[:], name[:])
-	key := point(root)
-	copy(a[2:], key[:])
-	hash := keyHash(next)
+	key, hash := point(root), keyHash(next)
+	copy(a[:2], name[:])
+	copy(a[2:66], key[:])
 	copy(a[66:], hash[:])
 	return a
 }
@@ -69,43 +68,45 @@ func keyHash(key *ecdsa.PublicKey) [32]byte {
 
 // point gives X then Y of a P-256 key.
 func point(key *ecdsa.PublicKey) [pointSize]byte {
-	b, err := key.Bytes()
-	if err != nil || len(b) != 1+pointSize {
-		panic("ca: not a P-256 key") // every key passed p256Key or publicKey
+	b, err := key.Bytes() // SEC 1, 2.3.3: 04, X, Y
+	if err != nil {
+		panic(err) // every key passed p256Key or publicKey
 	}
 	return [pointSize]byte(b[1:])
 }
 
-// publicKey makes a key of X then Y; the point must lie on the curve.
-func publicKey(xy []byte) (*ecdsa.PublicKey, error) {
-	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{0x04}, xy...))
+// publicKey makes a key of X then Y; a point that is not on the curve wraps ErrMalformed.
+func publicKey(xy [pointSize]byte) (*ecdsa.PublicKey, error) {
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{0x04}, xy[:]...))
 	if err != nil {
 		return nil, fmt.Errorf("key is not a point of P-256: %w", ErrMalformed)
 	}
 	return key, nil
 }
 
-// p256Key narrows a signer's public key to the only kind that units can check.
+// p256Key narrows a public key to the only kind that units can check: ECDSA, a point of P-256. Others wrap ErrMalformed.
 func p256Key(key crypto.PublicKey) (*ecdsa.PublicKey, error) {
 	k, ok := key.(*ecdsa.PublicKey)
 	if !ok || k.Curve != elliptic.P256() {
 		return nil, fmt.Errorf("key is %T, want ECDSA on P-256: %w", key, ErrMalformed)
+	}
+	if _, err := k.Bytes(); err != nil {
+		return nil, fmt.Errorf("key: %w: %w", err, ErrMalformed)
 	}
 	return k, nil
 }
 
 const bundleTitle = "birthmark bundle 1"
 
-// Bundle is what units are given beside their certificates, and what a station is told of its authority.
-func (a Anchor) Bundle() []byte {
-	return mustEncode(bundle{Title: bundleTitle, Anchor: a[:]})
-}
-
+// bundle is the file of that name (docs/formats.md, "Bundle").
 type bundle struct {
 	_      struct{} `cbor:",toarray"`
 	Title  string
-	Anchor []byte
+	Anchor Anchor
 }
+
+// Bundle is what units are given beside their certificates, and what a station is told of its authority.
+func (a Anchor) Bundle() []byte { return mustEncode(bundle{Title: bundleTitle, Anchor: a}) }
 
 // ParseBundle reads what Bundle wrote. Errors wrap ErrMalformed.
 func ParseBundle(b []byte) (Anchor, error) {
@@ -113,29 +114,34 @@ func ParseBundle(b []byte) (Anchor, error) {
 	if err := decodeStrict(b, &v); err != nil || v.Title != bundleTitle {
 		return Anchor{}, fmt.Errorf("not a bundle: want what `birthmark ca bundle` writes: %w", ErrMalformed)
 	}
-	return ParseAnchor(v.Anchor)
+	a, err := ParseAnchor(v.Anchor[:])
+	if err != nil {
+		return Anchor{}, fmt.Errorf("bundle: %w", err)
+	}
+	return a, nil
 }
 
-// ImageConstants writes the constants of a firmware image as a C header: the anchor's hash, the product, its peers.
+// ImageConstants writes the constants of a firmware image as a C header: the anchor's hash, the product, its peers. The
+// start-up code copies bm_image_constants and fills in the hash of the firmware, which nothing built into it can hold.
 func (a Anchor) ImageConstants(p *Profile) string {
 	var b strings.Builder
 	hash := a.Hash()
 	fmt.Fprintf(&b, "/* Product %q under root %x. Made by `birthmark ca bundle --c`; include it in one file. */\n", p.Name, a.Name())
 	fmt.Fprintf(&b, "#include \"birthmark.h\"\n\nstatic const struct bm_image bm_image_constants = {\n    .anchor_hash = {")
 	for i, octet := range hash {
+		separator := " "
 		if i%8 == 0 {
-			b.WriteString("\n        ")
-		} else {
-			b.WriteString(" ")
+			separator = "\n        "
 		}
-		fmt.Fprintf(&b, "0x%02x,", octet)
+		fmt.Fprintf(&b, "%s0x%02x,", separator, octet)
 	}
 	fmt.Fprintf(&b, "\n    },\n    .product = %du,\n    .peers = {", p.Product)
 	for i, peer := range p.Peers {
+		separator := ""
 		if i > 0 {
-			b.WriteString(", ")
+			separator = ", "
 		}
-		fmt.Fprintf(&b, "%du", peer)
+		fmt.Fprintf(&b, "%s%du", separator, peer)
 	}
 	fmt.Fprintf(&b, "},\n    .peer_count = %d,\n};\n", len(p.Peers))
 	return b.String()

@@ -1,7 +1,6 @@
 package ca
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
@@ -26,20 +25,19 @@ const (
 	authoritySchema = "authority/1"
 	authorityFile   = "authority.yaml"
 	ordersFolder    = "orders"
-	maxAuthority    = 64 // bytes; a name in X.509 with "TEST", "Root" and numbers around it stays readable
+	maxAuthority    = 47 // bytes: "TEST " before it and " Order 65535" after it, a commonName's 64 (RFC 5280, appendix A.1)
 )
 
 // Authority is the officer's folder: who the authority is, its root certificates, and every order that it ever signed. It
 // holds no key; the keys' places are URIs.
 type Authority struct {
-	Name     string
-	Test     bool
-	Prefix   Prefix
-	RootURI  string // where the root key is
-	NextURI  string // where the next root's key is
-	Anchor   Anchor
-	Orders   []*Order // number 1 first
-	RootC509 []byte
+	Name    string
+	Test    bool
+	Prefix  Prefix
+	RootURI string // where the root key is
+	NextURI string // where the next root's key is
+	Anchor  Anchor
+	Orders  []*Order // number 1 first
 
 	rootX509 *x509.Certificate
 	folder   string
@@ -66,13 +64,18 @@ type InitRequest struct {
 }
 
 // Check refuses a request that Init could not fulfil, so that it can be asked before a key is made: a folder that already
-// holds an authority, a name that does not fit.
+// holds an authority (ErrPolicy), keys that are not where they belong (ErrPolicy), a name or prefix that is none (ErrMalformed).
 func (r InitRequest) Check() error {
 	if _, err := os.Lstat(filepath.Join(r.Folder, authorityFile)); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("folder %s already holds an authority: %w", r.Folder, ErrPolicy)
 	}
-	if r.Name == "" || len(r.Name) > maxAuthority {
-		return fmt.Errorf("authority's name %q: %d bytes, want 1 to %d: %w", r.Name, len(r.Name), maxAuthority, ErrMalformed)
+	if err := checkTitle("authority's name", r.Name, maxAuthority); err != nil {
+		return err
+	}
+	if r.Prefix != nil {
+		if _, err := ParsePrefix(r.Prefix.String()); err != nil {
+			return err
+		}
 	}
 	if !r.Test && !strings.HasPrefix(r.RootURI, "pkcs11:") {
 		return fmt.Errorf("root key of a production authority in a file, %s: it belongs into a token: %w", r.RootURI, ErrPolicy)
@@ -84,7 +87,8 @@ func (r InitRequest) Check() error {
 }
 
 // Init makes an authority: root certificates over root's key, and an anchor that already names the hash of next's key
-// (pre-rotation). authority.yaml is written last, so a folder without one holds no authority and Init may run again.
+// (pre-rotation). authority.yaml is written last, so a folder without one holds no authority and Init may run again. Errors
+// wrap those of Check, or ErrPolicy where both keys are one; what the signer and the folder say is wrapped as it is.
 func Init(random io.Reader, root, next crypto.Signer, r InitRequest) (*Authority, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
@@ -105,11 +109,11 @@ func Init(random io.Reader, root, next crypto.Signer, r InitRequest) (*Authority
 	}
 	name := newRootName(r.Test, 1)
 	at := r.Now.UTC().Truncate(time.Second)
-	der, err := rootX509(random, r.Name, name, root, at)
+	native, err := signRootCertificate(random, root, name, at)
 	if err != nil {
 		return nil, err
 	}
-	native, err := signRootCertificate(random, root, name, at)
+	der, err := rootX509(random, r.Name, name, root, at)
 	if err != nil {
 		return nil, err
 	}
@@ -128,17 +132,14 @@ func Init(random io.Reader, root, next crypto.Signer, r InitRequest) (*Authority
 	if err := os.MkdirAll(filepath.Join(r.Folder, ordersFolder), 0o755); err != nil {
 		return nil, err
 	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{
-		{rootPEM(1), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})},
-		{rootNative(1), native},
-		{authorityFile, text},
-	} {
-		if err := replaceFile(filepath.Join(r.Folder, f.name), f.data); err != nil {
-			return nil, err
-		}
+	if err := replaceFile(filepath.Join(r.Folder, rootPEM(1)), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})); err != nil {
+		return nil, err
+	}
+	if err := replaceFile(filepath.Join(r.Folder, rootNative(1)), native); err != nil {
+		return nil, err
+	}
+	if err := createFile(filepath.Join(r.Folder, authorityFile), text); err != nil {
+		return nil, err
 	}
 	return Load(r.Folder)
 }
@@ -155,63 +156,71 @@ func localPrefix() Prefix {
 	return p
 }
 
-// Load reads an authority's folder and verifies all of it: root certificates against the anchor, every order file, and the
-// chain from each order to the one before.
+// Load reads an authority's folder and verifies all of it: root certificates against the anchor and the name, every order
+// file, and the chain from each order to the one before. What authority.yaml alone says (the prefix, where the keys are,
+// and until the first order the hash of the next key) is believed: who may write in the folder is the officer's to guard.
+// Errors wrap ErrMalformed, ErrVerify or what the file system says.
 func Load(folder string) (*Authority, error) {
-	text, err := os.ReadFile(filepath.Join(folder, authorityFile))
+	path := filepath.Join(folder, authorityFile)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("authority in %s: %w", folder, err)
 	}
 	var y authorityYAML
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	if err := d.Decode(&y); err != nil || y.Schema != authoritySchema {
-		return nil, fmt.Errorf("%s: not an %s file (%v): %w", filepath.Join(folder, authorityFile), authoritySchema, err, ErrMalformed)
+	if err := decodeYAML(text, &y); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", path, err, ErrMalformed)
+	}
+	if y.Schema != authoritySchema {
+		return nil, fmt.Errorf("%s: birthmark: %q, want %q: %w", path, y.Schema, authoritySchema, ErrMalformed)
 	}
 	raw, err := hex.DecodeString(y.Anchor)
 	if err != nil {
-		return nil, fmt.Errorf("anchor in %s: %w", authorityFile, ErrMalformed)
+		return nil, fmt.Errorf("%s: anchor: %w: %w", path, err, ErrMalformed)
 	}
 	a := &Authority{Name: y.Name, RootURI: y.RootKey, NextURI: y.NextKey, folder: folder}
 	if a.Anchor, err = ParseAnchor(raw); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	a.Test = a.Anchor.Name().Test()
 	if a.Prefix, err = ParsePrefix(y.Prefix); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := a.loadRoot(); err != nil {
 		return nil, err
 	}
-	return a, a.loadOrders()
+	if err := a.loadOrders(); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 func (a *Authority) loadRoot() error {
 	epoch := a.Anchor.Name().Epoch()
-	file := filepath.Join(a.folder, rootPEM(epoch))
-	text, err := os.ReadFile(file)
+	path := filepath.Join(a.folder, rootPEM(epoch))
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return fmt.Errorf("%s: no PEM block: %w", file, ErrMalformed)
+		return fmt.Errorf("%s: no PEM block: %w", path, ErrMalformed)
 	}
 	if a.rootX509, err = x509.ParseCertificate(block.Bytes); err != nil {
-		return fmt.Errorf("%s: %w: %w", file, err, ErrMalformed)
+		return fmt.Errorf("%s: %w: %w", path, err, ErrMalformed)
 	}
-	if !a.Anchor.Key().Equal(a.rootX509.PublicKey) {
-		return fmt.Errorf("%s: another key than the anchor's: %w", file, ErrVerify)
+	if err := sameX509(a.rootX509, a.rootX509, uint64(epoch), a.Anchor.Key(), a.rootX509.NotBefore); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err := a.rootX509.CheckSignatureFrom(a.rootX509); err != nil {
-		return fmt.Errorf("%s: %w: %w", file, err, ErrVerify)
+	if name := people(a.Name, a.Test, "Root", epoch); a.rootX509.Subject.CommonName != name {
+		return fmt.Errorf("%s: its name is %q, not %q: %w", path, a.rootX509.Subject.CommonName, name, ErrVerify)
 	}
-	file = filepath.Join(a.folder, rootNative(epoch))
-	if a.RootC509, err = os.ReadFile(file); err != nil {
+	path = filepath.Join(a.folder, rootNative(epoch))
+	native, err := os.ReadFile(path)
+	if err != nil {
 		return err
 	}
-	if err := verifyRootCertificate(a.RootC509, a.Anchor); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+	if err := verifyRootCertificate(native, a.Anchor); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
@@ -222,12 +231,15 @@ func (a *Authority) loadOrders() error {
 	if err != nil {
 		return err
 	}
-	previous := [32]byte{}
-	for i, e := range entries {
-		if e.Name() != orderFile(i+1) {
-			return fmt.Errorf("%s: found %s where %s belongs: %w", ordersFolder, e.Name(), orderFile(i+1), ErrVerify)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), unfinished) {
+			continue
 		}
-		file, err := os.ReadFile(a.orderPath(i + 1))
+		number := len(a.Orders) + 1
+		if e.Name() != orderFile(number) {
+			return fmt.Errorf("%s: found %s where %s belongs: %w", ordersFolder, e.Name(), orderFile(number), ErrVerify)
+		}
+		file, err := os.ReadFile(a.orderPath(number))
 		if err != nil {
 			return err
 		}
@@ -235,14 +247,16 @@ func (a *Authority) loadOrders() error {
 		switch {
 		case err != nil:
 			return fmt.Errorf("%s: %w", e.Name(), err)
-		case int(o.Number()) != i+1:
+		case int(o.Number()) != number:
 			return fmt.Errorf("%s: it holds order %d: %w", e.Name(), o.Number(), ErrVerify)
 		case o.Anchor != a.Anchor:
 			return fmt.Errorf("%s: another authority's order: %w", e.Name(), ErrVerify)
-		case o.Previous != previous:
-			return fmt.Errorf("%s: it does not follow order %d: %w", e.Name(), i, ErrVerify)
+		case o.Previous != a.lastHash():
+			return fmt.Errorf("%s: it does not follow order %d: %w", e.Name(), number-1, ErrVerify)
 		}
-		previous = o.hash()
+		if err := a.admit(o.Certificate); err != nil {
+			return fmt.Errorf("%s: %w: %w", e.Name(), err, ErrVerify)
+		}
 		a.Orders = append(a.Orders, o)
 	}
 	return nil
@@ -257,65 +271,21 @@ func (a *Authority) orderPath(number int) string {
 // OrderPath is where an order's file is.
 func (a *Authority) OrderPath(o *Order) string { return a.orderPath(int(o.Number())) }
 
-// append records a signed order. The name is taken exclusively: of two officers' commands at once, one fails.
-func (a *Authority) append(o *Order) error {
-	if err := createFile(a.OrderPath(o), o.File); err != nil {
-		return fmt.Errorf("record order %d: %w", o.Number(), err)
-	}
-	a.Orders = append(a.Orders, o)
-	return nil
-}
-
 // Remaining is how many orders the present root may still sign.
-func (a *Authority) Remaining() int { return max(0, MaxOrdersPerRoot-len(a.Orders)) }
+func (a *Authority) Remaining() int { return MaxOrdersPerRoot - len(a.Orders) }
 
-// RootX509 is the root's X.509 certificate, DER.
-func (a *Authority) RootX509() []byte { return a.rootX509.Raw }
-
-func (a *Authority) isRoot(s crypto.Signer) error {
-	key, err := p256Key(s.Public())
-	if err != nil {
-		return err
+// lastHash is the hash of the last order file, zeros before the first.
+func (a *Authority) lastHash() [32]byte {
+	if len(a.Orders) == 0 {
+		return [32]byte{}
 	}
-	if !a.Anchor.Key().Equal(key) {
-		return fmt.Errorf("the key at %s is not the root's: %w", a.RootURI, ErrVerify)
-	}
-	return nil
+	return a.Orders[len(a.Orders)-1].hash()
 }
 
-// createFile writes a new file completely or not at all, and never over another: a temporary name first, synced, then a
-// hard link, which fails where the name is taken.
-func createFile(path string, data []byte) error {
-	return placeFile(path, data, os.Link)
-}
-
-// replaceFile is createFile for a file that an interrupted run may have left.
-func replaceFile(path string, data []byte) error {
-	return placeFile(path, data, os.Rename)
-}
-
-func placeFile(path string, data []byte, place func(from, to string) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
+// lastIssued is when the authority last signed an order, or its root certificates.
+func (a *Authority) lastIssued() time.Time {
+	if len(a.Orders) == 0 {
+		return a.rootX509.NotBefore
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := place(f.Name(), path); err != nil {
-		return err
-	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return a.Orders[len(a.Orders)-1].Issued
 }

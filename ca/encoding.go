@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/elliptic"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/veraison/go-cose"
+	"go.yaml.in/yaml/v3"
 )
 
 // maxObject bounds what is decoded: an order file with its profile and two X.509 certificates.
@@ -28,21 +30,13 @@ func mustEncode(v any) []byte {
 	return b
 }
 
-// decodeStrict reads one deterministic CBOR item and nothing after it: what is read must re-encode to the same bytes.
+// decodeStrict reads one deterministic CBOR item and nothing after it: what is read must re-encode to the same bytes. That
+// also refuses null for a number or text, and byte strings of another length than the arrays they go to.
 func decodeStrict(b []byte, v any) error {
 	if len(b) > maxObject {
 		return fmt.Errorf("%d bytes, at most %d: %w", len(b), maxObject, ErrMalformed)
 	}
-	mode, err := cbor.DecOptions{
-		DupMapKey:   cbor.DupMapKeyEnforcedAPF,
-		IndefLength: cbor.IndefLengthForbidden,
-		TagsMd:      cbor.TagsForbidden,
-		UTF8:        cbor.UTF8RejectInvalid,
-	}.DecMode()
-	if err != nil {
-		panic(err) // the options are constant
-	}
-	if err := mode.Unmarshal(b, v); err != nil {
+	if err := cbor.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("%w: %w", err, ErrMalformed)
 	}
 	if !bytes.Equal(mustEncode(v), b) {
@@ -51,7 +45,20 @@ func decodeStrict(b []byte, v any) error {
 	return nil
 }
 
-// signObject makes a root-signed object: COSE_Sign1 with ES256 (RFC 9052, 4.2), the title as external_aad, low s.
+// decodeYAML reads one YAML document. Unknown and repeated fields are errors, as is a second document.
+func decodeYAML(text []byte, v any) error {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return errors.New("a second document follows the first")
+	}
+	return nil
+}
+
+// signObject makes a root-signed object: COSE_Sign1 with ES256 (RFC 9052, section 4.2), the title as external_aad, low s.
 func signObject(random io.Reader, root crypto.Signer, title string, payload []byte) ([]byte, error) {
 	signer, err := cose.NewSigner(cose.AlgorithmES256, hashNamed{root})
 	if err != nil {
@@ -74,24 +81,12 @@ func (s hashNamed) Sign(random io.Reader, digest []byte, _ crypto.SignerOpts) ([
 	return s.Signer.Sign(random, digest, crypto.SHA256)
 }
 
-// openObject verifies a root-signed object and gives its payload. One encoding is accepted: what this package writes.
-func openObject(root crypto.PublicKey, title string, object []byte) ([]byte, error) {
-	m, err := parseObject(title, object)
-	if err != nil {
-		return nil, err
-	}
-	verifier, err := cose.NewVerifier(cose.AlgorithmES256, root)
-	if err != nil {
-		return nil, fmt.Errorf("%q: %w", title, err)
-	}
-	if err := m.Verify([]byte(title), verifier); err != nil {
-		return nil, fmt.Errorf("%q: the root's signature does not hold: %w", title, ErrVerify)
-	}
-	return m.Payload, nil
-}
-
-// parseObject reads a root-signed object before its signer is known; nothing of it may be believed yet.
+// parseObject reads a root-signed object before its signer is known; nothing of it may be believed yet. One encoding is
+// accepted, what signObject writes, so that the hash of an object names it: the unprotected header is not signed, and
+// go-cose keeps headers as they came.
 func parseObject(title string, object []byte) (*cose.Sign1Message, error) {
+	// Tag 18, array of 4, protected header {1: -7} in a byte string, empty unprotected header.
+	head := []byte{0xD2, 0x84, 0x43, 0xA1, 0x01, 0x26, 0xA0}
 	if len(object) > maxObject {
 		return nil, fmt.Errorf("%q: %d bytes, at most %d: %w", title, len(object), maxObject, ErrMalformed)
 	}
@@ -100,25 +95,40 @@ func parseObject(title string, object []byte) (*cose.Sign1Message, error) {
 		return nil, fmt.Errorf("%q: %w: %w", title, err, ErrMalformed)
 	}
 	again, err := m.MarshalCBOR()
-	alg, algErr := m.Headers.Protected.Algorithm()
-	if err != nil || algErr != nil || alg != cose.AlgorithmES256 || !bytes.Equal(again, object) ||
-		len(m.Headers.Protected) != 1 || len(m.Headers.Unprotected) != 0 || len(m.Signature) != 64 || isHighS(m.Signature) {
+	if err != nil || !bytes.Equal(again, object) || !bytes.HasPrefix(object, head) || !isSignature(m.Signature) {
 		return nil, fmt.Errorf("%q: not the one encoding of a COSE_Sign1 with ES256: %w", title, ErrMalformed)
 	}
 	return m, nil
 }
 
+// verifyObject checks the root's signature (RFC 9052, section 4.4). The error wraps ErrVerify.
+func verifyObject(m *cose.Sign1Message, title string, root crypto.PublicKey) error {
+	verifier, err := cose.NewVerifier(cose.AlgorithmES256, root)
+	if err == nil {
+		err = m.Verify([]byte(title), verifier)
+	}
+	if err != nil {
+		return fmt.Errorf("%q: the root's signature does not hold: %w: %w", title, err, ErrVerify)
+	}
+	return nil
+}
+
 // lowS replaces s by n - s where that is smaller, in a signature r || s of 64 bytes: (r, s) and (r, n - s) both verify, and
 // only one of them may exist, or an object's hash would not name it.
 func lowS(signature []byte) {
-	if isHighS(signature) {
-		n := elliptic.P256().Params().N
-		s := new(big.Int).SetBytes(signature[32:])
-		s.Sub(n, s).FillBytes(signature[32:])
+	n := elliptic.P256().Params().N
+	s := new(big.Int).SetBytes(signature[32:])
+	if negative := new(big.Int).Sub(n, s); negative.Cmp(s) < 0 {
+		negative.FillBytes(signature[32:])
 	}
 }
 
-func isHighS(signature []byte) bool {
-	half := new(big.Int).Rsh(elliptic.P256().Params().N, 1)
-	return new(big.Int).SetBytes(signature[32:]).Cmp(half) > 0
+// isSignature says whether b has the one form of an ECDSA signature: r and s in 32 bytes each, 0 < r < n, 0 < s < n / 2.
+func isSignature(b []byte) bool {
+	if len(b) != 64 {
+		return false
+	}
+	n := elliptic.P256().Params().N
+	r, s := new(big.Int).SetBytes(b[:32]), new(big.Int).SetBytes(b[32:])
+	return r.Sign() > 0 && r.Cmp(n) < 0 && s.Sign() > 0 && s.Lsh(s, 1).Cmp(n) < 0
 }

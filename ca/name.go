@@ -1,35 +1,18 @@
-// Package ca says what may be signed, and signs it with keys that its caller opened: the authority's root, the orders that
-// it gives to stations, and the certificates that a station makes under an order. It never opens a key itself: it takes
-// a crypto.Signer. The formats are those of docs/formats.md.
 package ca
 
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
-// ErrPolicy is wrapped by every refusal of this package that a correct program and a healthy unit can still meet: an order
-// that is used up or expired, a profile that a unit does not meet, a test authority on a production line.
-var ErrPolicy = errors.New("refused by policy")
-
-// ErrMalformed is wrapped where bytes or text are not of the format that they claim.
-var ErrMalformed = errors.New("malformed")
-
-// ErrVerify is wrapped where a signature, a hash or a link of the chain does not hold.
-var ErrVerify = errors.New("verification failed")
-
-// ErrTest is wrapped where a test authority meets a production line, or the other way round.
-var ErrTest = fmt.Errorf("test and production do not mix: %w", ErrPolicy)
-
-// ErrOtherRoot is wrapped where a unit's firmware was built for another root or product: the unit has to be set aside.
-var ErrOtherRoot = errors.New("the unit's firmware is not of this order")
-
 const (
-	flagTest     = 0x01
-	maxOrder     = 0xFFFF // the order number has two bytes
+	flagTest     = 0x01 // of a root's name
+	groupBit     = 0x01 // of an EUI-64's first octet: it names no single unit (IEEE 802, 8.2.2)
+	maxPrefix    = 6    // octets, so that 65,534 units fit under the longest
 	stationIdent = EUI64(0xFFFFFFFFFFFFFFFF)
 )
 
@@ -78,11 +61,7 @@ type EUI64 uint64
 // String gives the form that people and X.509 names use: 02-12-34-56-78-9A-BC-DE.
 func (e EUI64) String() string {
 	b := e.Bytes()
-	parts := make([]string, len(b))
-	for i, octet := range b {
-		parts[i] = fmt.Sprintf("%02X", octet)
-	}
-	return strings.Join(parts, "-")
+	return dashed(b[:])
 }
 
 // Bytes gives the eight octets.
@@ -92,32 +71,36 @@ func (e EUI64) Bytes() [8]byte {
 	return b
 }
 
-// ParseEUI64 reads sixteen hexadecimal digits, bare or as eight pairs with dashes or colons between them.
+// ParseEUI64 reads sixteen hexadecimal digits, bare or as eight pairs with dashes or colons between them. Anything else
+// wraps ErrMalformed.
 func ParseEUI64(s string) (EUI64, error) {
-	b, err := parseOctets(s)
-	if err != nil || len(b) != 8 {
+	b, ok := parseOctets(s)
+	if !ok || len(b) != 8 {
 		return 0, fmt.Errorf("EUI-64 %q: want 16 hexadecimal digits, bare or as 02-12-34-56-78-9A-BC-DE: %w", s, ErrMalformed)
 	}
 	return EUI64(binary.BigEndian.Uint64(b)), nil
 }
 
-// Prefix is the part that all EUI-64s of an authority share: an OUI of three octets, a longer assignment, or a locally
-// administered prefix. One to six octets, so that at least 65,535 units fit.
+// Prefix is the part that all EUI-64s of an authority share, one to six octets: an OUI of three, a longer assignment, or
+// a locally administered prefix.
 type Prefix []byte
 
-// ParsePrefix reads a prefix such as 02-1A-2B.
+// ParsePrefix reads a prefix such as 02-1A-2B. One under which no unit can have a name wraps ErrMalformed, as does
+// anything else.
 func ParsePrefix(s string) (Prefix, error) {
-	b, err := parseOctets(s)
-	if err != nil || len(b) < 1 || len(b) > 6 {
-		return nil, fmt.Errorf("prefix %q: want 1 to 6 octets such as 02-1A-2B: %w", s, ErrMalformed)
-	}
-	if b[0]&0x01 != 0 {
+	b, ok := parseOctets(s)
+	switch {
+	case !ok || len(b) < 1 || len(b) > maxPrefix:
+		return nil, fmt.Errorf("prefix %q: want 1 to %d octets such as 02-1A-2B: %w", s, maxPrefix, ErrMalformed)
+	case b[0]&groupBit != 0:
 		return nil, fmt.Errorf("prefix %q: its first octet has the group bit set, so its EUI-64s name no unit: %w", s, ErrMalformed)
+	case len(b) > 4 && b[3] == 0xFF && b[4] == 0xFE:
+		return nil, fmt.Errorf("prefix %q: octets 4 and 5 are FF-FE, which no range may contain: %w", s, ErrMalformed)
 	}
 	return b, nil
 }
 
-func (p Prefix) String() string { return strings.ToUpper(dashed(p)) }
+func (p Prefix) String() string { return dashed(p) }
 
 // first and last bound the serial numbers under the prefix. The one whose other octets are all zero is left out, as is the
 // one whose other octets are all ones: people take them for a network and a broadcast address.
@@ -133,7 +116,7 @@ func (p Prefix) fill(octet byte) EUI64 {
 // Range is what an order may name, both ends included.
 type Range struct{ First, Last EUI64 }
 
-// Size counts the serial numbers of the range.
+// Size counts the serial numbers of a range that is not empty.
 func (r Range) Size() uint64 { return uint64(r.Last-r.First) + 1 }
 
 // Contains says whether the range holds e.
@@ -157,37 +140,42 @@ func (r Range) check() error {
 	return nil
 }
 
-// encapsulated finds the first EUI-64 of the range whose octets 4 and 5 are FF-FE.
+// EUI-64s whose octets 4 and 5 are FF-FE come in blocks: all values of the last three octets.
+const (
+	blockBits = 24
+	blockSize = 1 << blockBits
+)
+
+// encapsulated finds the first EUI-64 of the range, which is not empty, whose octets 4 and 5 are FF-FE.
 func (r Range) encapsulated() (EUI64, bool) {
-	const low = 24 // bits after octet 5
-	high := uint64(r.First) >> low
-	next := high&^0xFFFF | 0xFFFE
-	if high&0xFFFF > 0xFFFE {
-		next += 0x10000
-	}
-	start := next << low
-	if next == high {
-		start = uint64(r.First)
-	}
-	return EUI64(start), next <= uint64(r.Last)>>low
+	block := (uint64(r.First)>>blockBits+1)>>16<<16 | 0xFFFE // the first such block that does not end before the range
+	return max(r.First, EUI64(block<<blockBits)), block <= uint64(r.Last)>>blockBits
 }
 
-func parseOctets(s string) ([]byte, error) {
-	bare := strings.NewReplacer("-", "", ":", "").Replace(s)
-	b, err := hex.DecodeString(bare)
+// parseOctets reads hexadecimal octets, bare or with a dash between each two, or a colon.
+func parseOctets(s string) ([]byte, bool) {
+	b, err := hex.DecodeString(strings.NewReplacer("-", "", ":", "").Replace(s))
 	if err != nil {
-		return nil, err
+		return nil, false
 	}
-	if bare != s && !strings.EqualFold(strings.ReplaceAll(s, ":", "-"), dashed(b)) {
-		return nil, errors.New("separators are not between octets")
-	}
-	return b, nil
+	bare := hex.EncodeToString(b)
+	paired := dashed(b)
+	return b, strings.EqualFold(s, bare) || strings.EqualFold(s, paired) || strings.EqualFold(s, strings.ReplaceAll(paired, "-", ":"))
 }
 
-func dashed(b []byte) string {
-	parts := make([]string, len(b))
-	for i, octet := range b {
-		parts[i] = fmt.Sprintf("%02x", octet)
+// dashed gives octets as 02-1A-2B.
+func dashed(octets []byte) string {
+	return strings.ReplaceAll(fmt.Sprintf("% X", octets), " ", "-")
+}
+
+// checkTitle holds a name that people gave, and that certificates, terminals and file names will show, to printable
+// characters and at most size bytes of UTF-8.
+func checkTitle(what, name string, size int) error {
+	if name == "" || len(name) > size {
+		return fmt.Errorf("%s %q: %d bytes, want 1 to %d: %w", what, name, len(name), size, ErrMalformed)
 	}
-	return strings.Join(parts, "-")
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("%s %q: it has characters that do not print: %w", what, name, ErrMalformed)
+	}
+	return nil
 }

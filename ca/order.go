@@ -12,6 +12,9 @@ import (
 
 const orderTitle = "birthmark order 1"
 
+// MaxValidity bounds how long a station may use one order; a longer job takes several.
+const MaxValidity = 5 * 366 * 24 * time.Hour
+
 // Order is an officer's permission to build: a product, a serial range, a station, a count and a time, signed by the root.
 // Only ParseOrder and Authority.Order make one, so it always holds: signatures verified, profile read, range inside.
 type Order struct {
@@ -37,15 +40,18 @@ func (o *Order) Test() bool { return o.Certificate.Name.Root().Test() }
 // X509 gives the order and root certificates as X.509, DER, for tools that check a unit's twin.
 func (o *Order) X509() (order, root []byte) { return o.x509.Raw, o.rootX509.Raw }
 
+// hash is what the next order file names as the one before it.
+func (o *Order) hash() [32]byte { return sha256.Sum256(o.File) }
+
 // orderPayload is what the root signs (docs/formats.md, "Order file").
 type orderPayload struct {
 	_           struct{} `cbor:",toarray"`
 	Title       string
-	Previous    []byte
+	Previous    [32]byte
 	Certificate []byte
 	X509        []byte
 	RootX509    []byte
-	Anchor      []byte
+	Anchor      Anchor
 	Station     string
 	Count       uint64
 	Issued      uint64
@@ -54,145 +60,126 @@ type orderPayload struct {
 }
 
 // ParseOrder reads an order file and verifies it as far as it carries its own proof: the root in its anchor signed the
-// file and both certificates. Whether that root is the right one is the caller's to say: the station's book is bound to
-// an anchor, and a unit to the hash in its image.
+// file and both certificates, and what the file says twice agrees. Whether that root is the right one is the caller's to
+// say: the station's book is bound to an anchor, and a unit to the hash in its image. Errors wrap ErrMalformed or ErrVerify.
 func ParseOrder(file []byte) (*Order, error) {
-	m, err := parseObject(orderTitle, file)
+	o, err := parseOrder(file)
 	if err != nil {
 		return nil, fmt.Errorf("order file: %w", err)
 	}
-	var v orderPayload
-	if err := decodeStrict(m.Payload, &v); err != nil {
-		return nil, fmt.Errorf("order file: %w", err)
-	}
-	anchor, err := ParseAnchor(v.Anchor)
-	if err != nil {
-		return nil, fmt.Errorf("order file: %w", err)
-	}
-	if _, err := openObject(anchor.Key(), orderTitle, file); err != nil {
-		return nil, fmt.Errorf("order file: %w", err)
-	}
-	o, err := v.order(anchor)
-	if err != nil {
-		return nil, fmt.Errorf("order file: %w", err)
-	}
-	o.File = bytes.Clone(file)
 	return o, nil
 }
 
-func (v *orderPayload) order(anchor Anchor) (*Order, error) {
-	certificate, err := ParseOrderCertificate(v.Certificate)
+func parseOrder(file []byte) (*Order, error) {
+	m, err := parseObject(orderTitle, file)
 	if err != nil {
 		return nil, err
 	}
-	if err := certificate.Verify(anchor); err != nil {
+	var v orderPayload
+	if err := decodeStrict(m.Payload, &v); err != nil {
 		return nil, err
 	}
-	profile, err := ParseProfile(v.Profile)
+	anchor, err := ParseAnchor(v.Anchor[:])
 	if err != nil {
+		return nil, err
+	}
+	if err := verifyObject(m, orderTitle, anchor.Key()); err != nil {
 		return nil, err
 	}
 	o := &Order{
-		Certificate: certificate,
-		Anchor:      anchor,
-		Station:     v.Station,
-		Count:       v.Count,
-		Issued:      time.Unix(int64(v.Issued), 0).UTC(),
-		Expires:     time.Unix(int64(v.Expires), 0).UTC(),
-		Profile:     profile,
+		Previous: v.Previous,
+		Anchor:   anchor,
+		Station:  v.Station,
+		Count:    v.Count,
+		Issued:   time.Unix(int64(v.Issued), 0).UTC(),
+		Expires:  time.Unix(int64(v.Expires), 0).UTC(),
+		File:     bytes.Clone(file),
 	}
-	if copy(o.Previous[:], v.Previous) != len(o.Previous) || len(v.Previous) != len(o.Previous) {
-		return nil, fmt.Errorf("hash of the order before is %d bytes: %w", len(v.Previous), ErrMalformed)
+	if o.Certificate, err = ParseOrderCertificate(v.Certificate); err != nil {
+		return nil, err
+	}
+	if o.Profile, err = ParseProfile(v.Profile); err != nil {
+		return nil, err
 	}
 	if o.x509, err = x509.ParseCertificate(v.X509); err != nil {
-		return nil, fmt.Errorf("X.509 order certificate: %w: %w", err, ErrMalformed)
+		return nil, fmt.Errorf("X.509 form of the order: %w: %w", err, ErrMalformed)
 	}
 	if o.rootX509, err = x509.ParseCertificate(v.RootX509); err != nil {
-		return nil, fmt.Errorf("X.509 root certificate: %w: %w", err, ErrMalformed)
+		return nil, fmt.Errorf("X.509 root: %w: %w", err, ErrMalformed)
 	}
-	return o, o.check(v)
+	return o, o.check(&v)
 }
 
-// check compares what the file says twice, and the file with its certificate.
+// check verifies the certificates in the file, and compares what the file says twice.
 func (o *Order) check(v *orderPayload) error {
+	if err := o.Certificate.Verify(o.Anchor); err != nil {
+		return err
+	}
 	switch {
 	case v.Title != orderTitle:
 		return fmt.Errorf("title %q: %w", v.Title, ErrMalformed)
-	case checkStationName(o.Station) != nil:
-		return checkStationName(o.Station)
 	case o.Count < 1 || o.Count > o.Certificate.Range.Size():
 		return fmt.Errorf("count %d does not fit the range %v: %w", o.Count, o.Certificate.Range, ErrMalformed)
-	case v.Issued > uint64(noExpiry.Unix()) || v.Expires > uint64(noExpiry.Unix()) || v.Expires <= v.Issued:
+	case !o.Issued.Equal(o.Certificate.IssuedAt):
+		return fmt.Errorf("issued at %d, and its certificate at %d: %w", v.Issued, o.Certificate.IssuedAt.Unix(), ErrMalformed)
+	case v.Expires <= v.Issued || v.Expires > uint64(noExpiry.Unix()):
 		return fmt.Errorf("expires at %d, issued at %d: %w", v.Expires, v.Issued, ErrMalformed)
 	case o.Profile.Product != o.Certificate.Product:
 		return fmt.Errorf("profile %q is product %d, the certificate says %d: %w", o.Profile.Name, o.Profile.Product, o.Certificate.Product, ErrMalformed)
-	case !o.rootX509.PublicKey.(interface{ Equal(crypto.PublicKey) bool }).Equal(o.Anchor.Key()):
-		return fmt.Errorf("X.509 root has another key than the anchor: %w", ErrVerify)
-	case !o.x509.PublicKey.(interface{ Equal(crypto.PublicKey) bool }).Equal(o.Certificate.Key):
-		return fmt.Errorf("X.509 order certificate has another key than the C509 one: %w", ErrVerify)
 	}
-	if err := o.x509.CheckSignatureFrom(o.rootX509); err != nil {
-		return fmt.Errorf("X.509 order certificate: %w: %w", err, ErrVerify)
+	if err := checkStationName(o.Station); err != nil {
+		return err
 	}
-	return nil
+	return o.Certificate.checkX509(o.x509, o.rootX509, o.Anchor)
 }
-
-// hash is what the next order file names as the one before it.
-func (o *Order) hash() [32]byte { return sha256.Sum256(o.File) }
 
 // OrderRequest is what an officer decides on.
 type OrderRequest struct {
 	Request  *Request // the station's, with its order key
 	Profile  *Profile
 	Count    uint64
-	First    EUI64 // 0 = the next free serial number under the authority's prefix
+	First    EUI64 // 0 = the one after all that were ever ordered
 	Validity time.Duration
 	Now      time.Time
 }
 
-// MaxValidity bounds how long a station may use one order; a longer job takes several.
-const MaxValidity = 5 * 366 * 24 * time.Hour
+// CanOrder says whether Order would sign, so that a refusal comes before a PIN is asked for.
+func (a *Authority) CanOrder(r OrderRequest) error {
+	_, err := a.next(r)
+	return err
+}
 
-// Order signs the next order of the authority and writes its file into the authority's folder before it returns. Nothing
-// is written when it refuses (ErrPolicy) or when signing fails. random feeds the signatures and may be nil for a token.
+// Order signs the next order of the authority and writes its file into the authority's folder before it returns. A request
+// that policy refuses wraps ErrPolicy, one that no order can hold ErrMalformed, another key than the root's ErrVerify; then,
+// and when signing fails, nothing is written. After an error from the folder the file is there whole or not at all, and
+// Load tells which. random feeds the signatures and may be nil for a token.
 func (a *Authority) Order(random io.Reader, root crypto.Signer, r OrderRequest) (*Order, error) {
-	if err := a.isRoot(root); err != nil {
-		return nil, err
+	if !a.Anchor.Key().Equal(root.Public()) {
+		return nil, fmt.Errorf("the key at %s is not the root's: %w", a.RootURI, ErrVerify)
 	}
-	limits, err := a.next(r)
+	draft, err := a.next(r)
 	if err != nil {
 		return nil, err
 	}
-	issued := r.Now.UTC().Truncate(time.Second)
-	certificate, err := signOrderCertificate(random, root, &OrderCertificate{
-		Name:     newOrderName(a.Anchor.Name(), uint16(len(a.Orders)+1)),
-		Product:  r.Profile.Product,
-		Range:    limits,
-		Key:      r.Request.Key,
-		IssuedAt: issued,
-	})
+	certificate, err := signOrderCertificate(random, root, draft)
 	if err != nil {
 		return nil, err
 	}
-	twin, err := orderX509(random, a.Name, a.rootX509, root, certificate, r.Request.Station)
+	form, err := orderX509(random, a.Name, a.rootX509, root, certificate, r.Request.Station)
 	if err != nil {
 		return nil, err
-	}
-	previous := [32]byte{}
-	if len(a.Orders) > 0 {
-		previous = a.Orders[len(a.Orders)-1].hash()
 	}
 	file, err := signObject(random, root, orderTitle, mustEncode(orderPayload{
 		Title:       orderTitle,
-		Previous:    previous[:],
+		Previous:    a.lastHash(),
 		Certificate: certificate.Raw,
-		X509:        twin,
+		X509:        form,
 		RootX509:    a.rootX509.Raw,
-		Anchor:      a.Anchor[:],
+		Anchor:      a.Anchor,
 		Station:     r.Request.Station,
 		Count:       r.Count,
-		Issued:      uint64(issued.Unix()),
-		Expires:     uint64(issued.Add(r.Validity).Unix()),
+		Issued:      uint64(certificate.IssuedAt.Unix()),
+		Expires:     uint64(certificate.IssuedAt.Add(r.Validity).Unix()),
 		Profile:     r.Profile.Bytes(),
 	}))
 	if err != nil {
@@ -202,56 +189,69 @@ func (a *Authority) Order(random io.Reader, root crypto.Signer, r OrderRequest) 
 	if err != nil {
 		return nil, fmt.Errorf("read back the new order: %w", err)
 	}
-	return o, a.append(o)
+	if err := createFile(a.OrderPath(o), o.File); err != nil { // of two officers' commands at once, one fails here
+		return nil, fmt.Errorf("record order %d: %w", o.Number(), err)
+	}
+	a.Orders = append(a.Orders, o)
+	return o, nil
 }
 
-// CanOrder says whether Order would sign, so that a refusal comes before a PIN is asked for.
-func (a *Authority) CanOrder(r OrderRequest) error {
-	_, err := a.next(r)
-	return err
-}
-
-// next chooses the range and refuses what no order may be: a gap, a fork and an overlap cannot arise, since the number is
-// the next one, the hash is the last file's, and the range is held against every order before.
-func (a *Authority) next(r OrderRequest) (Range, error) {
+// next drafts the certificate that the request asks for. A gap or a fork cannot arise, since the number is the next one
+// and the file will name the last one's hash.
+func (a *Authority) next(r OrderRequest) (*OrderCertificate, error) {
 	switch {
 	case r.Count == 0:
-		return Range{}, fmt.Errorf("order of 0 units: %w", ErrMalformed)
-	case r.Validity <= 0 || r.Validity > MaxValidity:
-		return Range{}, fmt.Errorf("validity %v: want more than 0 and at most %v: %w", r.Validity, MaxValidity, ErrMalformed)
-	case a.Remaining() == 0:
-		return Range{}, fmt.Errorf("root %d has signed %d orders, as many as a unit has room to close: %w", a.Anchor.Name().Epoch(), MaxOrdersPerRoot, ErrPolicy)
-	}
-	for _, o := range a.Orders {
-		if o.Certificate.Key.Equal(r.Request.Key) {
-			return Range{}, fmt.Errorf("order %d was already signed for this order key; the station must make a new one: %w", o.Number(), ErrPolicy)
-		}
+		return nil, fmt.Errorf("order of 0 units: %w", ErrMalformed)
+	case r.Validity < time.Second || r.Validity > MaxValidity:
+		return nil, fmt.Errorf("validity %v: want 1s to %v: %w", r.Validity, MaxValidity, ErrMalformed)
 	}
 	first := r.First
 	if first == 0 {
 		first = a.free(r.Count)
 	}
-	limits := Range{First: first, Last: first + EUI64(r.Count-1)}
-	if limits.Last < limits.First || first < a.Prefix.first() || limits.Last > a.Prefix.last() {
-		return Range{}, fmt.Errorf("%d units from %v do not fit under the prefix %v: %w", r.Count, first, a.Prefix, ErrPolicy)
+	o := &OrderCertificate{
+		Name:     newOrderName(a.Anchor.Name(), uint16(len(a.Orders)+1)),
+		Product:  r.Profile.Product,
+		Range:    Range{First: first, Last: first + EUI64(r.Count-1)},
+		Key:      r.Request.Key,
+		IssuedAt: r.Now.UTC().Truncate(time.Second),
 	}
-	for _, o := range a.Orders {
-		if o.Certificate.Range.overlaps(limits) {
-			return Range{}, fmt.Errorf("range %v overlaps order %d (%v): %w", limits, o.Number(), o.Certificate.Range, ErrPolicy)
-		}
-	}
-	return limits, limits.check()
+	return o, a.admit(o)
 }
 
-// free finds room for count serial numbers after the last order, past any EUI-48s in disguise.
+// admit refuses what the authority's next order may not be. Load asks it of the orders that it finds, one after the other,
+// so that a folder never holds what Order would have refused.
+func (a *Authority) admit(o *OrderCertificate) error {
+	switch {
+	case a.Remaining() == 0:
+		return fmt.Errorf("root %d has signed %d orders, as many as a unit has room to close: %w", a.Anchor.Name().Epoch(), MaxOrdersPerRoot, ErrPolicy)
+	case o.Key.Equal(a.Anchor.Key()) || keyHash(o.Key) == a.Anchor.Next():
+		return fmt.Errorf("the order key is a root's: the station must make its own: %w", ErrPolicy)
+	case o.IssuedAt.Before(a.lastIssued()):
+		return fmt.Errorf("the time is %s, before the root or its last order was made, %s: set the clock: %w", o.IssuedAt.Format(time.DateTime), a.lastIssued().Format(time.DateTime), ErrPolicy)
+	case o.Range.First > o.Range.Last || o.Range.First < a.Prefix.first() || o.Range.Last > a.Prefix.last():
+		return fmt.Errorf("%d units from %v do not fit under the prefix %v: %w", o.Range.Size(), o.Range.First, a.Prefix, ErrPolicy)
+	}
+	for _, before := range a.Orders {
+		if before.Certificate.Key.Equal(o.Key) {
+			return fmt.Errorf("order %d was already signed for this order key; the station must make a new one: %w", before.Number(), ErrPolicy)
+		}
+		if before.Certificate.Range.overlaps(o.Range) {
+			return fmt.Errorf("range %v overlaps order %d (%v): %w", o.Range, before.Number(), before.Certificate.Range, ErrPolicy)
+		}
+	}
+	return o.Range.check()
+}
+
+// free finds room for count serial numbers after the last one ordered, past any EUI-48s in disguise. What lies between
+// orders that were given their first serial number is not found again.
 func (a *Authority) free(count uint64) EUI64 {
 	first := a.Prefix.first()
 	for _, o := range a.Orders {
 		first = max(first, o.Certificate.Range.Last+1)
 	}
 	if e, ok := (Range{first, first + EUI64(count-1)}).encapsulated(); ok {
-		const span = 1 << 24 // EUI-64s that share their first five octets
-		first = (e/span + 1) * span
+		first = (e/blockSize + 1) * blockSize
 	}
 	return first
 }

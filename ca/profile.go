@@ -4,40 +4,27 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 const (
 	profileSchema  = "product/1"
 	maxProfile     = 8192 // bytes; the profile travels in every order file
+	maxProfileName = 64   // bytes
 	maxPeers       = 8    // BM_PEERS_MAX of the unit's library
 	attestNone     = "none"
 	chipATECC608   = "ATECC608"
-	atecc608Slots  = 16
-	configModeAt   = 19 // ChipMode
-	configSlotsAt  = 20 // SlotConfig, 2 bytes a slot, low byte first
-	configChipAt   = 90 // ChipOptions
-	configKeysAt   = 96 // KeyConfig, 2 bytes a slot, low byte first
-	configSize     = 128
-	lockValueAt    = 86 // 0x55 = data zone open
-	lockConfigAt   = 87 // 0x55 = configuration open
-	zoneLocked     = 0x00
-	maxProfileName = 64 // bytes
 )
 
 // Profile is one product as officers review it: what a unit of it is, which products it talks to, and what must be true
 // of its chip and firmware. It is decoded strictly and travels, byte for byte, inside each order file.
 type Profile struct {
 	Schema  string   `yaml:"birthmark"` // "product/1"
-	Name    string   `yaml:"name"`
-	Product uint32   `yaml:"product"`
+	Name    string   `yaml:"name"`      // letters, digits, dots, dashes and underscores
+	Product uint32   `yaml:"product"`   // not 0
 	Peers   []uint32 `yaml:"peers"`
 	Chip    struct {
 		Type        string   `yaml:"type"`        // "ATECC608"
@@ -48,43 +35,43 @@ type Profile struct {
 	} `yaml:"chip"`
 	Firmware []string `yaml:"firmware"` // SHA-256 of the images that may be provisioned, hexadecimal; empty = any
 
-	bytes []byte
+	text          []byte
+	configuration configuration
 }
 
 // ParseProfile reads a product profile. Unknown or repeated fields, a second document and values out of range are errors
 // that name the field and wrap ErrMalformed.
 func ParseProfile(text []byte) (*Profile, error) {
-	p, err := parseProfile(text)
-	if err != nil {
+	p := &Profile{text: bytes.Clone(text)}
+	if err := p.parse(); err != nil {
 		return nil, fmt.Errorf("profile: %w: %w", err, ErrMalformed)
 	}
 	return p, nil
 }
 
-func parseProfile(text []byte) (*Profile, error) {
-	if len(text) > maxProfile {
-		return nil, fmt.Errorf("%d bytes, at most %d", len(text), maxProfile)
+func (p *Profile) parse() error {
+	if len(p.text) > maxProfile {
+		return fmt.Errorf("%d bytes, at most %d", len(p.text), maxProfile)
 	}
-	p := &Profile{bytes: bytes.Clone(text)}
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	if err := d.Decode(p); err != nil {
-		return nil, err
+	if err := decodeYAML(p.text, p); err != nil {
+		return err
 	}
-	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("a second document follows the first")
+	if err := p.check(); err != nil {
+		return err
 	}
-	return p, p.check()
+	return p.configure()
 }
 
 func (p *Profile) check() error {
 	switch {
 	case p.Schema != profileSchema:
 		return fmt.Errorf("birthmark: %q, want %q", p.Schema, profileSchema)
-	case p.Name == "" || len(p.Name) > maxProfileName:
-		return fmt.Errorf("name: %d bytes, want 1 to %d", len(p.Name), maxProfileName)
-	case len(p.Peers) < 1 || len(p.Peers) > maxPeers:
-		return fmt.Errorf("peers: %d products, want 1 to %d", len(p.Peers), maxPeers)
+	case p.Name == "" || len(p.Name) > maxProfileName || strings.ContainsFunc(p.Name, notInName):
+		return fmt.Errorf("name: %q, want 1 to %d letters, digits, dots, dashes and underscores", p.Name, maxProfileName)
+	case p.Product == 0:
+		return fmt.Errorf("product: missing or 0")
+	case len(p.Peers) < 1 || len(p.Peers) > maxPeers || slices.Contains(p.Peers, 0):
+		return fmt.Errorf("peers: %d, want 1 to %d products, none of them 0", p.Peers, maxPeers)
 	case p.Chip.Type != chipATECC608:
 		return fmt.Errorf("chip.type: %q, want %q", p.Chip.Type, chipATECC608)
 	case p.Chip.Attestation != attestNone:
@@ -95,63 +82,88 @@ func (p *Profile) check() error {
 			return fmt.Errorf("firmware: %q is not a SHA-256 in hexadecimal", h)
 		}
 	}
-	_, err := p.configuration()
-	return err
+	return nil
 }
 
-// configuration lays the profile's chip settings out as the configuration zone has them.
-func (p *Profile) configuration() (map[int][]byte, error) {
-	want := map[int][]byte{}
-	number := func(field, s string, at, size int) error {
-		n, err := strconv.ParseUint(s, 16, 8*size)
-		if err != nil || len(s) != 2*size {
-			return fmt.Errorf("%s: %q, want %d hexadecimal digits", field, s, 2*size)
-		}
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], n)
-		want[at] = b[:size]
-		return nil
+// notInName keeps profile names fit for file names and for C comments.
+func notInName(r rune) bool {
+	return (r < '0' || '9' < r) && (r < 'A' || 'Z' < r) && (r < 'a' || 'z' < r) && !strings.ContainsRune(".-_", r)
+}
+
+// Offsets in the configuration zone of an ATECC608 (DS40002112, table 2-3). Words are 2 bytes, the low byte first.
+const (
+	configSize    = 128
+	atCountMatch  = 18
+	atChipMode    = 19
+	atSlotConfig  = 20 // 16 words
+	atUseLock     = 68 // with VolatileKeyPermission and SecureBoot, 4 bytes
+	atLockValue   = 86 // 0x55 = data zone open
+	atLockConfig  = 87 // 0x55 = configuration open
+	atChipOptions = 90 // a word
+	atX509format  = 92 // 4 bytes
+	atKeyConfig   = 96 // 16 words
+	atecc608Slots = 16
+	zoneLocked    = 0x00
+)
+
+// configuration is the zone as a profile wants it. What decided leaves out is not the profile's: the manufacturer's bytes,
+// the bus address, counters, the parameters of a KDF that no slot allows, the locks.
+type configuration struct {
+	want    [configSize]byte
+	decided [configSize]bool
+}
+
+// set puts a number of size bytes, given as hexadecimal digits, where the zone has it.
+func (c *configuration) set(at, size int, digits string) error {
+	n, err := strconv.ParseUint(digits, 16, 8*size)
+	if err != nil || len(digits) != 2*size {
+		return fmt.Errorf("%q, want %d hexadecimal digits", digits, 2*size)
 	}
-	if err := number("chip.mode", p.Chip.Mode, configModeAt, 1); err != nil {
-		return nil, err
+	number := binary.LittleEndian.AppendUint64(nil, n)
+	for i := range size {
+		c.want[at+i], c.decided[at+i] = number[i], true
 	}
-	if err := number("chip.options", p.Chip.Options, configChipAt, 2); err != nil {
-		return nil, err
+	return nil
+}
+
+// configure lays the profile's chip settings out as the zone has them. Settings that a profile does not speak of are off.
+func (p *Profile) configure() error {
+	c := &p.configuration
+	if err := c.set(atChipMode, 1, p.Chip.Mode); err != nil {
+		return fmt.Errorf("chip.mode: %w", err)
+	}
+	if err := c.set(atChipOptions, 2, p.Chip.Options); err != nil {
+		return fmt.Errorf("chip.options: %w", err)
 	}
 	if len(p.Chip.Slots) != atecc608Slots {
-		return nil, fmt.Errorf("chip.slots: %d entries, want %d", len(p.Chip.Slots), atecc608Slots)
+		return fmt.Errorf("chip.slots: %d entries, want %d", len(p.Chip.Slots), atecc608Slots)
 	}
 	for i, s := range p.Chip.Slots {
-		field := fmt.Sprintf("chip.slots[%d]", i)
 		slot, key, _ := strings.Cut(s, " ")
-		if err := number(field, slot, configSlotsAt+2*i, 2); err != nil {
-			return nil, err
+		if err := c.set(atSlotConfig+2*i, 2, slot); err != nil {
+			return fmt.Errorf("chip.slots[%d]: SlotConfig %w", i, err)
 		}
-		if err := number(field, key, configKeysAt+2*i, 2); err != nil {
-			return nil, err
+		if err := c.set(atKeyConfig+2*i, 2, key); err != nil {
+			return fmt.Errorf("chip.slots[%d]: KeyConfig %w", i, err)
 		}
 	}
-	return want, nil
+	for _, off := range []struct{ from, size int }{{atCountMatch, 1}, {atUseLock, 4}, {atX509format, 4}} {
+		for i := range off.size {
+			c.decided[off.from+i] = true
+		}
+	}
+	return nil
 }
 
 // CheckConfiguration compares a chip's configuration zone, 128 bytes as read back, with the profile: both zones locked,
-// each slot as reviewed. A difference names the first place and wraps ErrPolicy.
+// each slot as reviewed, nothing else switched on. A difference names the first place and wraps ErrPolicy.
 func (p *Profile) CheckConfiguration(zone [configSize]byte) error {
-	if zone[lockConfigAt] != zoneLocked || zone[lockValueAt] != zoneLocked {
-		return fmt.Errorf("chip zones are not both locked (LockConfig %02x, LockValue %02x): %w", zone[lockConfigAt], zone[lockValueAt], ErrPolicy)
+	if zone[atLockConfig] != zoneLocked || zone[atLockValue] != zoneLocked {
+		return fmt.Errorf("chip zones are not both locked (LockConfig %02x, LockValue %02x): %w", zone[atLockConfig], zone[atLockValue], ErrPolicy)
 	}
-	want, err := p.configuration()
-	if err != nil {
-		return err
-	}
-	offsets := make([]int, 0, len(want))
-	for at := range want {
-		offsets = append(offsets, at)
-	}
-	slices.Sort(offsets)
-	for _, at := range offsets {
-		if got := zone[at : at+len(want[at])]; !bytes.Equal(got, want[at]) {
-			return fmt.Errorf("chip configuration bytes %d..: %x, the profile %q wants %x: %w", at, got, p.Name, want[at], ErrPolicy)
+	for at, want := range p.configuration.want {
+		if p.configuration.decided[at] && zone[at] != want {
+			return fmt.Errorf("chip configuration byte %d is %02x, the profile %q wants %02x: %w", at, zone[at], p.Name, want, ErrPolicy)
 		}
 	}
 	return nil
@@ -165,8 +177,5 @@ func (p *Profile) checkFirmware(hash [32]byte) error {
 	return nil
 }
 
-// Attested says whether units of the profile prove that their key was made inside the chip. Receipts and reports print it.
-func (p *Profile) Attested() bool { return p.Chip.Attestation != attestNone }
-
 // Bytes gives the profile's text as it was reviewed.
-func (p *Profile) Bytes() []byte { return p.bytes }
+func (p *Profile) Bytes() []byte { return p.text }

@@ -12,7 +12,7 @@ import (
 
 const (
 	requestBlock   = "CERTIFICATE REQUEST"
-	maxStationName = 64 // bytes, RFC 5280 upper bound of a commonName
+	maxStationName = 64 // bytes; RFC 5280's bound for a commonName and an organizationalUnitName
 )
 
 // Request is a station's wish for an order: its name and the order key that its token made.
@@ -22,7 +22,8 @@ type Request struct {
 }
 
 // NewRequest makes the file that a station hands to the officer: a PKCS#10 request (RFC 2986) in PEM, signed by the order
-// key, which proves that the station's token holds it.
+// key, which proves that the station's token holds it. A name that does not fit and a key that is not on P-256 wrap
+// ErrMalformed.
 func NewRequest(random io.Reader, station string, key crypto.Signer) ([]byte, error) {
 	if err := checkStationName(station); err != nil {
 		return nil, err
@@ -40,7 +41,8 @@ func NewRequest(random io.Reader, station string, key crypto.Signer) ([]byte, er
 	return pem.EncodeToMemory(&pem.Block{Type: requestBlock, Bytes: der}), nil
 }
 
-// ParseRequest reads a station's request and checks the proof of possession in it.
+// ParseRequest reads a station's request and checks the proof of possession in it. It takes the commonName and the key;
+// what else a request asks for has no place in an order. Errors wrap ErrMalformed, or ErrVerify for the proof.
 func ParseRequest(file []byte) (*Request, error) {
 	block, rest := pem.Decode(file)
 	if block == nil || block.Type != requestBlock || len(rest) != 0 {
@@ -51,7 +53,7 @@ func ParseRequest(file []byte) (*Request, error) {
 		return nil, fmt.Errorf("station request: %w: %w", err, ErrMalformed)
 	}
 	if err := r.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("station request: its own signature does not hold: %w", ErrVerify)
+		return nil, fmt.Errorf("station request: its own signature does not hold: %w: %w", err, ErrVerify)
 	}
 	key, err := p256Key(r.PublicKey)
 	if err != nil {
@@ -63,9 +65,4 @@ func ParseRequest(file []byte) (*Request, error) {
 	return &Request{Station: r.Subject.CommonName, Key: key}, nil
 }
 
-func checkStationName(name string) error {
-	if name == "" || len(name) > maxStationName {
-		return fmt.Errorf("station name %q: %d bytes, want 1 to %d: %w", name, len(name), maxStationName, ErrMalformed)
-	}
-	return nil
-}
+func checkStationName(name string) error { return checkTitle("station name", name, maxStationName) }
