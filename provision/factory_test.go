@@ -43,7 +43,7 @@ type factory struct {
 	units     []*sim.Unit
 }
 
-// newFactory makes a test authority and a first order of count units, which was signed yesterday.
+// newFactory makes a test authority and a first order of count units, both of yesterday.
 func newFactory(t testing.TB, count uint64) *factory {
 	t.Helper()
 	return newFactoryWith(t, count, ca.InitRequest{Test: true, RootURI: "root.key", NextURI: "next.key"}, demoProfile(t))
@@ -52,7 +52,7 @@ func newFactory(t testing.TB, count uint64) *factory {
 func newFactoryWith(t testing.TB, count uint64, r ca.InitRequest, profile *ca.Profile) *factory {
 	t.Helper()
 	f := &factory{t: t, dir: t.TempDir(), root: newKey(t), profile: profile}
-	r.Folder, r.Name, r.Now = filepath.Join(f.dir, "authority"), "Acme", time.Now()
+	r.Folder, r.Name, r.Now = filepath.Join(f.dir, "authority"), "Acme", yesterday()
 	var err error
 	if f.authority, err = ca.Init(rand.Reader, f.root, newKey(t), r); err != nil {
 		t.Fatal(err)
@@ -61,6 +61,8 @@ func newFactoryWith(t testing.TB, count uint64, r ca.InitRequest, profile *ca.Pr
 	f.book = f.newBook("ledger.db")
 	return f
 }
+
+func yesterday() time.Time { return time.Now().Add(-24 * time.Hour) }
 
 func demoProfile(t testing.TB, replace ...string) *ca.Profile {
 	t.Helper()
@@ -99,7 +101,7 @@ func (f *factory) newOrder(r ca.OrderRequest) (*ca.Order, *signer) {
 	if r.Validity == 0 {
 		r.Validity = 365 * 24 * time.Hour
 	}
-	r.Now = time.Now().Add(-24 * time.Hour)
+	r.Now = yesterday()
 	order, err := f.authority.Order(rand.Reader, f.root, r)
 	if err != nil {
 		f.t.Fatal(err)
