@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"bytes"
-	"crypto"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -19,7 +18,8 @@ func (p *program) cert() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cert",
 		Short: "Certificates: C509, X.509 as DER or PEM, and JSON",
-		Long:  `Files may be C509, DER, PEM or JSON; which one is seen from their first byte. FILE - is standard input.`,
+		Long: `Files may be C509, DER, PEM or JSON; which one is seen from their first byte. FILE
+- is standard input.`,
 	}
 	c.AddCommand(p.certShow(), p.certConvert(), p.certVerify())
 	return c
@@ -29,7 +29,11 @@ func (p *program) certShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show FILE",
 		Short: "Show a certificate for people, or with --json for machines",
-		Args:  cobra.ExactArgs(1),
+		Long: `Shows the fields of a certificate in any of the formats; FILE - is standard input.
+Of an order or a unit it also says which, as the profile has it. Nothing is
+verified. --json gives what 'birthmark cert convert --to json' writes.`,
+		Example: `  birthmark cert show certificates/02-1A-2B-00-00-00-00-01.c509`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := p.readCertificate(args[0])
 			if err != nil {
@@ -38,9 +42,34 @@ func (p *program) certShow() *cobra.Command {
 			if p.json {
 				return p.answer(c, nil)
 			}
-			return c.WriteText(p.Out)
+			if err := c.WriteText(p.Out); err != nil {
+				return err
+			}
+			if role := profileRole(c); role != "" {
+				fmt.Fprintf(p.Out, "role        %s\n", role)
+			}
+			return nil
 		},
 	}
+}
+
+// profileRole says what an order's or a unit's certificate is, or nothing.
+func profileRole(c *c509.Certificate) string {
+	if o, err := ca.ParseOrderCertificate(c.Raw); err == nil {
+		return fmt.Sprintf("order %d of root %d%s, product %d, serial numbers %v",
+			o.Name.Number(), o.Name.Root().Epoch(), testMark(o.Name), o.Product, o.Range)
+	}
+	if u, err := ca.ParseUnitCertificate(c.Raw); err == nil {
+		return fmt.Sprintf("unit %v of order %d, root %d%s", u.Serial, u.Order.Number(), u.Order.Root().Epoch(), testMark(u.Order))
+	}
+	return ""
+}
+
+func testMark(n ca.OrderName) string {
+	if n.Root().Test() {
+		return " (TEST)"
+	}
+	return ""
 }
 
 func (p *program) certConvert() *cobra.Command {
@@ -48,8 +77,11 @@ func (p *program) certConvert() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "convert FILE --to c509|der|pem|json [--out FILE]",
 		Short: "Convert a certificate between C509, DER, PEM and JSON without loss",
-		Long: `Converts a certificate. X.509 becomes C509 type 3 (re-encoded, the DER comes back to the byte); a natively signed C509
-certificate (type 2) has no X.509 form, since its signature covers the CBOR.`,
+		Long: `Converts a certificate; FILE - is standard input. X.509 becomes C509 type 3
+(re-encoded, the DER comes back to the byte); a natively signed C509 certificate
+(type 2) has no X.509 form, since its signature covers the CBOR.`,
+		Example: `  birthmark cert convert certificates/order-1.pem --to c509 --out order-1.type3
+  birthmark cert convert order-1.type3 --to pem`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := p.readCertificate(args[0])
@@ -69,15 +101,17 @@ certificate (type 2) has no X.509 form, since its signature covers the CBOR.`,
 }
 
 func (p *program) certVerify() *cobra.Command {
-	var issuer, order string
+	var issuer string
 	c := &cobra.Command{
 		Use:   "verify FILE (--order FILE | --issuer FILE)",
 		Short: "Verify a certificate: a unit's under its order as a unit would, or any under its issuer",
-		Long: `With --order and --bundle, verifies a unit's C509 certificate as a unit in the field does: profile, root, range, both
-signatures. With --issuer, verifies the signature alone, under the issuer's certificate in any format; that says nothing about
-what the certificate may be used for.`,
-		Example: `  birthmark cert verify 02-1A-2B-00-00-00-00-01.c509 --order 00001.order --bundle bundle.cbor
-  birthmark cert verify order-1.pem --issuer root.pem`,
+		Long: `With --order and --bundle, typed or configured, verifies a unit's C509 certificate
+as a unit in the field does: profile, root, range, both signatures. With
+--issuer, verifies the signature alone, under the issuer's certificate in any
+format; that says nothing about what the certificate may be used for.`,
+		Example: `  birthmark cert verify certificates/02-1A-2B-00-00-00-00-01.c509 \
+    --order station/current.order --bundle bundle.cbor
+  birthmark cert verify certificates/order-1.pem --issuer certificates/root.pem`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
@@ -89,11 +123,18 @@ what the certificate may be used for.`,
 			return usage("give --order for a unit's certificate, or --issuer for any other")
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&issuer, "issuer", "", "the issuer's certificate")
-	f.StringVar(&order, "order", "", "the order file")
-	f.String("bundle", "", "the authority's bundle")
+	c.Flags().StringVar(&issuer, "issuer", "", "the issuer's certificate")
+	settingFlags(c, "order", "bundle")
 	return c
+}
+
+// goodJSON is a certificate that was verified as --json shows it; all but Verified are of a unit's.
+type goodJSON struct {
+	Verified bool   `json:"verified"` // true: else there is no answer
+	Serial   string `json:"serial,omitempty"`
+	Product  uint32 `json:"product,omitempty"`
+	Order    uint16 `json:"order,omitempty"`
+	Code     string `json:"code,omitempty"`
 }
 
 func (p *program) verifyUnit(path string) error {
@@ -105,13 +146,9 @@ func (p *program) verifyUnit(path string) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.ReadFile(p.settings.Order)
+	o, err := p.order()
 	if err != nil {
 		return err
-	}
-	o, err := ca.ParseOrder(file)
-	if err != nil {
-		return fmt.Errorf("%s: %w", p.settings.Order, err)
 	}
 	u, err := ca.ParseUnitCertificate(c.Raw)
 	if err == nil {
@@ -123,8 +160,10 @@ func (p *program) verifyUnit(path string) error {
 	if err != nil {
 		return mark(fmt.Errorf("%s: %w", path, err), ca.ErrVerify)
 	}
-	fmt.Fprintf(p.Out, "good: %v, product %d, order %d, CERT %s\n", u.Serial, o.Certificate.Product, o.Number(), u.Code())
-	return nil
+	view := goodJSON{Verified: true, Serial: u.Serial.String(), Product: o.Certificate.Product, Order: o.Number(), Code: u.Code()}
+	return p.answer(view, func() {
+		fmt.Fprintf(p.Out, "good: %s, product %d, order %d, CERT %s\n", view.Serial, view.Product, view.Order, view.Code)
+	})
 }
 
 func (p *program) verifySignature(path, issuer string) error {
@@ -136,15 +175,14 @@ func (p *program) verifySignature(path, issuer string) error {
 	if err != nil {
 		return err
 	}
-	var key crypto.PublicKey
-	if key, err = i.Key(); err == nil {
+	key, err := i.Key()
+	if err == nil {
 		err = c.VerifySignature(key)
 	}
 	if err != nil {
-		return mark(fmt.Errorf("%s: %w", path, err), ca.ErrVerify)
+		return mark(fmt.Errorf("%s under %s: %w", path, issuer, err), ca.ErrVerify)
 	}
-	fmt.Fprintf(p.Out, "good: signed by the key of %s\n", issuer)
-	return nil
+	return p.answer(goodJSON{Verified: true}, func() { fmt.Fprintf(p.Out, "good: signed by the key of %s\n", issuer) })
 }
 
 // readCertificate reads a certificate in any of the four formats; "-" is standard input.

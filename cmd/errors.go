@@ -2,20 +2,25 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
+	"syscall"
 
+	"github.com/spf13/cobra"
+
+	"github.com/birthmark/birthmark/c509"
 	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/device"
+	"github.com/birthmark/birthmark/fleet"
 	"github.com/birthmark/birthmark/hsm"
 	"github.com/birthmark/birthmark/ledger"
 	"github.com/birthmark/birthmark/link"
 	"github.com/birthmark/birthmark/provision"
 )
 
-// Exit codes (docs/commands.md). No failure exits 0.
+// Exit codes (docs/commands.md, "Exit codes"). No failure exits 0.
 const (
 	exitGood        = 0
 	exitInternal    = 1
@@ -33,7 +38,7 @@ const (
 var (
 	errUsage  = errors.New("usage")
 	errHSM    = errors.New("HSM")    // whatever package hsm said while a key was opened or tried
-	errLedger = errors.New("ledger") // whatever package ledger said while a book was opened
+	errLedger = errors.New("ledger") // whatever package ledger said
 )
 
 // usage is an error in what was typed or configured.
@@ -64,7 +69,7 @@ var outcomes = []struct {
 	code int
 	hint string
 }{
-	{context.Canceled, exitInterrupted, "nothing is lost: run the same command again and each unit goes on where it stopped"},
+	{context.Canceled, exitInterrupted, "nothing is lost: run the same command again, it goes on where it stopped"},
 
 	{provision.ErrProvisioned, exitPolicy, "nothing was done to it; take the next unit, or look at this one with 'birthmark unit inspect --port PORT'"},
 	{ca.ErrTest, exitPolicy, "a test authority's units must never be sold: give --test only where test units are wanted"},
@@ -75,20 +80,20 @@ var outcomes = []struct {
 	{hsm.ErrPIN, exitHSM, "the PIN was tried once and will not be tried again by itself; check its source before you run this again, tokens lock after a few"},
 	{hsm.ErrAmbiguous, exitHSM, "add serial=... to the URI so that exactly one token matches; 'birthmark hsm list' shows the serial numbers"},
 	{hsm.ErrNoToken, exitHSM, "plug the token in, or correct the URI; 'birthmark hsm list' shows what is there"},
-	{hsm.ErrNoKey, exitHSM, "look for the key with 'birthmark hsm list'; object=... in the URI is its label"},
-	{hsm.ErrKeyExists, exitHSM, "choose another object name, or give --existing to use the key that is there"},
+	{hsm.ErrNoKey, exitHSM, "check the key's name or path; 'birthmark hsm list' shows a token's keys, object=... in the URI is the label"},
+	{hsm.ErrKeyExists, exitHSM, "choose another name, or give --existing to use the key that is there"},
 	{hsm.ErrLost, exitHSM, "plug the token in again and repeat the command; nothing was signed that is not in the ledger"},
 	{hsm.ErrUnsupported, exitHSM, "install a build with cgo, or use key files for a test authority"},
 	{provision.ErrKey, exitHSM, "the unit is unharmed; check the token with 'birthmark hsm test', then run the same command again"},
-	{errHSM, exitHSM, "check the module's path and the token; 'birthmark hsm list' shows what is there"},
+	{errHSM, exitHSM, "check the PIN's source, the module's path and the token; 'birthmark hsm list' shows what is there"},
 
-	{ledger.ErrExhausted, exitPolicy, "the order is used up: ask the security officer for the next one ('birthmark ca order')"},
+	{ledger.ErrExhausted, exitPolicy, "ask the security officer for the next order ('birthmark ca order')"},
 	{ledger.ErrDouble, exitVerify, "keep both ledgers as they are and tell the security officer: one of the two units must be taken back"},
 	{ledger.ErrTampered, exitVerify, "keep the file as it is, stop the line and tell the security officer"},
 	{ledger.ErrRolledBack, exitVerify, "this is an older copy of the ledger: put the newest back before anything is signed"},
-	{ledger.ErrOtherAuthority, exitLedger, "use the ledger that 'birthmark station init' made for this authority's order"},
+	{ledger.ErrOtherAuthority, exitLedger, "use the ledger that 'birthmark station init' made for this authority"},
 	{ledger.ErrFull, exitLedger, "free disk space, then run the same command again; nothing was signed that is not recorded"},
-	{ledger.ErrDisk, exitLedger, "check the disk before you run the same command again; it finds out by itself what was recorded"},
+	{ledger.ErrDisk, exitLedger, "check the disk and the space on it, then run the same command again; it finds out by itself what was recorded"},
 	{ledger.ErrClock, exitLedger, "set the station's clock; it is behind the newest entry of the ledger"},
 	{ledger.ErrNotLedger, exitLedger, "name the file that 'birthmark station init' made"},
 	{ledger.ErrVersion, exitLedger, "use the release of birthmark that made this ledger, or a newer one"},
@@ -108,11 +113,15 @@ var outcomes = []struct {
 	{ca.ErrVerify, exitVerify, "do not use it; ask whoever handed it over for the right one"},
 	{ca.ErrPolicy, exitPolicy, "ask the security officer; policy is not overridden at the line"},
 	{ca.ErrMalformed, exitUsage, "check the file or value that the message names"},
+	{c509.ErrMalformed, exitUsage, "check the file that the message names"},
+	{c509.ErrUnsupported, exitUsage, "this certificate has no such form; 'birthmark cert convert --help' says which there are"},
 	{device.ErrNoCgo, exitUsage, "install a build with cgo"},
+	{fleet.ErrUnits, exitUsage, "give another number of units with -n"},
 	{errUsage, exitUsage, "'birthmark COMMAND --help' shows flags and examples"},
-	{fs.ErrExist, exitUsage, "nothing is overwritten: choose another name, or move the old file away yourself"},
-	{fs.ErrNotExist, exitUsage, "check the path"},
-	{fs.ErrPermission, exitUsage, "check who owns the file; serial ports belong to the group dialout"},
+	{fs.ErrExist, exitUsage, "nothing is overwritten: choose another name, or move the old one away yourself"},
+	{fs.ErrNotExist, exitUsage, "check the path; --config names the settings file, and a flag names each file in it"},
+	{fs.ErrPermission, exitUsage, "check who owns it; serial ports belong to the group dialout"},
+	{syscall.ENOSPC, exitUsage, "free disk space, then run the same command again"},
 }
 
 // outcome finds an error's exit code and hint.
@@ -122,35 +131,44 @@ func outcome(err error) (code int, hint string) {
 			return o.code, o.hint
 		}
 	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return exitUsage, "check the path and the disk that it is on"
+	}
 	return exitInternal, "this should not happen; please report it with the command and this message"
 }
 
-// report tells the person what happened and what to do, and gives the exit code.
-func (p *program) report(err error) int {
+// report tells the person what happened to command c and what to do, and gives the exit code.
+func (p *program) report(c *cobra.Command, err error) int {
 	if err == nil {
 		return exitGood
 	}
-	var r reported
-	if errors.As(err, &r) {
+	if r, ok := err.(reported); ok {
 		return r.code
 	}
 	code, hint := outcome(err)
-	fmt.Fprintf(p.Err, "birthmark: error: %v\nbirthmark: hint: %s\n", err, hint)
+	hint = strings.ReplaceAll(hint, "birthmark COMMAND", c.CommandPath())
+	fmt.Fprintf(p.Err, "birthmark: error: %s\nbirthmark: hint: %s\n", sentence(err), hint)
 	return code
 }
 
-// reported is a failure that was already told, unit by unit.
+// sentence is an error's text on one line, without Go's name for being interrupted.
+func sentence(err error) string {
+	text := ""
+	for line := range strings.Lines(err.Error()) {
+		line = strings.TrimSpace(line)
+		switch {
+		case text == "" || line == "":
+		case strings.HasSuffix(text, ":"):
+			text += " "
+		default:
+			text += "; "
+		}
+		text += line
+	}
+	return strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
+}
+
+// reported is a run whose failures were already told, unit by unit.
 type reported struct{ code int }
 
-func (r reported) Error() string { return fmt.Sprintf("exit code %d", r.code) }
-
-// answer prints a command's answer: v as JSON with --json, else what text writes.
-func (p *program) answer(v any, text func()) error {
-	if !p.json {
-		text()
-		return nil
-	}
-	e := json.NewEncoder(p.Out)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
+func (reported) Error() string { return "units failed" }

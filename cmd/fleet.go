@@ -22,44 +22,57 @@ func (p *program) fleetServe() *cobra.Command {
 	var r fleet.Request
 	var profile string
 	c := &cobra.Command{
-		Use:   "serve -n N --dir DIR --bundle FILE --profile NAME|FILE",
+		Use:   "serve -n N --dir DIR --profile NAME|FILE",
 		Short: "Run simulated units on pseudo-terminals until interrupted",
-		Long: `Starts simulated units, each the C library's agent over its C driver over a simulated ATECC608, and prints one port a
-line once all answer. The ports are links in --dir that stay the same from run to run; what a unit keeps without power is in
-files beside them. Stop it with Ctrl+C; started again, the units go on as they were.`,
-		Example: `  birthmark fleet serve -n 8 --dir units --bundle bundle.cbor --profile demo-sensor`,
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			anchor, err := p.anchor()
-			if err != nil {
-				return err
-			}
-			product, err := readProfile(profile)
-			if err != nil {
-				return err
-			}
-			if err := os.MkdirAll(r.Dir, 0o755); err != nil {
-				return err
-			}
-			r.Anchor, r.Product, r.Peers = anchor.Hash(), product.Product, product.Peers
-			r.Firmware = sha256.Sum256([]byte("birthmark simulated unit 1"))
-			err = fleet.Serve(c.Context(), r, func(ports []string) {
-				for _, port := range ports {
-					fmt.Fprintln(p.Out, port)
-				}
-			})
-			if errors.Is(err, context.Canceled) {
-				return nil // being stopped is how it ends
-			}
-			return err
-		},
+		Long: `Starts simulated units, each the C library's agent over its C driver over a
+simulated ATECC608, and prints one port a line once all answer. The ports are
+links in --dir that stay the same from run to run; what a unit keeps without
+power is in files beside them. Stop it with Ctrl+C; started again, the units go
+on as they were.`,
+		Example: `  birthmark fleet serve -n 8 --dir units --bundle bundle.cbor \
+    --profile demo-sensor`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return p.runFleetServe(c.Context(), r, profile) },
 	}
 	f := c.Flags()
 	f.IntVarP(&r.Units, "units", "n", 1, "how many units")
 	f.StringVar(&r.Dir, "dir", "", "folder for ports and state")
-	f.String("bundle", "", "the bundle of the authority that the units' firmware trusts")
-	f.StringVar(&profile, "profile", "", "the units' product")
+	f.StringVar(&profile, "profile", "", "the units' product, a profile as for 'birthmark ca order'")
 	f.Float64Var(&r.TimeScale, "time-scale", 0, "chip's execution times: 1 as in the data sheet, 0 none")
 	f.IntVar(&r.Baud, "pace", 0, "pace the line to this many bits a second; 0 does not")
+	settingFlags(c, "bundle")
 	return required(c, "dir", "profile")
+}
+
+// fleetJSON is a fleet that answers as --json shows it.
+type fleetJSON struct {
+	Ports []string `json:"ports"`
+}
+
+func (p *program) runFleetServe(ctx context.Context, r fleet.Request, profile string) error {
+	anchor, err := p.anchor()
+	if err != nil {
+		return err
+	}
+	product, err := readProfile(profile)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
+		return err
+	}
+	r.Anchor, r.Product, r.Peers = anchor.Hash(), product.Product, product.Peers
+	r.Firmware = sha256.Sum256([]byte("birthmark simulated unit 1"))
+	var answered error
+	err = fleet.Serve(ctx, r, func(ports []string) {
+		answered = p.answer(fleetJSON{ports}, func() {
+			for _, port := range ports {
+				fmt.Fprintln(p.Out, port)
+			}
+		})
+	})
+	if errors.Is(err, context.Canceled) {
+		return answered // being stopped is how it ends
+	}
+	return err
 }

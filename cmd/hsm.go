@@ -32,29 +32,39 @@ func (p *program) hsmList() *cobra.Command {
 			}
 			return p.answer(tokens, func() {
 				for _, t := range tokens {
-					fmt.Fprintf(p.Out, "%s\n  label %q, serial %s, %s %s\n  flags      %s\n  mechanisms %s\n",
-						t.URI, t.Label, t.Serial, t.Manufacturer, t.Model, strings.Join(t.Flags, " "), strings.Join(t.Mechanisms, " "))
-					for _, k := range t.Keys {
-						fmt.Fprintf(p.Out, "  key        %q id %s %s\n", k.Label, k.ID, k.Point)
-					}
+					p.writeToken(t)
 				}
 			})
 		},
 	}
-	c.Flags().String("module", "", "PKCS#11 module (shared library)")
+	settingFlags(c, "module")
 	return c
+}
+
+func (p *program) writeToken(t hsm.TokenInfo) {
+	name := fmt.Sprintf("label %q, serial number %s", t.Label, t.Serial)
+	if t.Label == "" && t.Serial == "" {
+		name = "not initialized"
+	}
+	fmt.Fprintf(p.Out, "%s\n  token      %s, %s %s\n  flags      %s\n  mechanisms %s\n",
+		t.URI, name, t.Manufacturer, t.Model, strings.Join(t.Flags, ", "), strings.Join(t.Mechanisms, " "))
+	for _, k := range t.Keys {
+		fmt.Fprintf(p.Out, "  key        %q, id %s\n             %s\n", k.Label, k.ID, k.Point)
+	}
 }
 
 func (p *program) hsmTest() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "test --key URI",
 		Short: "Try whether a token keeps its promises, on a throwaway key that is destroyed afterwards",
-		Long: `Makes a throwaway key and tries what must fail: to read its value, to wrap it, to copy it as extractable, to change its
-attributes, to sign what is no digest; and what must work. Attributes are a token's claim, so they are tried.`,
-		Example: `  birthmark hsm test --module /usr/lib/softhsm/libsofthsm2.so --key pkcs11:token=station`,
-		Args:    cobra.NoArgs,
+		Long: `Makes a throwaway key and tries what must fail: to read its value, to wrap it, to
+copy it as extractable, to change its attributes, to sign what is no digest; and
+what must work. Attributes are a token's claim, so they are tried.`,
+		Example: `  birthmark hsm test --module /usr/lib/softhsm/libsofthsm2.so \
+    --key pkcs11:token=station`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			options, err := p.keyOptions(nil)
+			options, err := p.tokenOptions()
 			if err != nil {
 				return err
 			}
@@ -62,15 +72,16 @@ attributes, to sign what is no digest; and what must work. Attributes are a toke
 			if err != nil {
 				return inHSM(err)
 			}
-			failed := 0
+			failed, width := 0, 0
 			for _, check := range checks {
+				width = max(width, len(check.Name))
 				if !check.Passed {
 					failed++
 				}
 			}
 			err = p.answer(checks, func() {
 				for _, check := range checks {
-					fmt.Fprintf(p.Out, "%-4s  %-44s  %s\n", map[bool]string{true: "ok", false: "FAIL"}[check.Passed], check.Name, check.Detail)
+					fmt.Fprintf(p.Out, "%-4s  %-*s  %s\n", map[bool]string{true: "ok", false: "FAIL"}[check.Passed], width, check.Name, check.Detail)
 				}
 			})
 			if err == nil && failed > 0 {
@@ -79,9 +90,20 @@ attributes, to sign what is no digest; and what must work. Attributes are a toke
 			return err
 		},
 	}
-	c.Flags().String("key", "", "the token: PKCS#11 URI")
-	keyFlags(c)
+	settingFlags(c, append(keySettings, "key")...)
 	return c
+}
+
+// tokenOptions is keyOptions for commands that want a token.
+func (p *program) tokenOptions() (hsm.Options, error) {
+	u, err := hsm.ParseURI(p.settings.Key)
+	if p.settings.Key == "" || err == nil && u.File != "" {
+		return hsm.Options{}, usage("no token: --key wants a PKCS#11 URI such as pkcs11:token=station")
+	}
+	if err != nil {
+		return hsm.Options{}, usage("--key: %w", err)
+	}
+	return p.keyOptions(nil)
 }
 
 func (p *program) hsmBench() *cobra.Command {
@@ -89,9 +111,17 @@ func (p *program) hsmBench() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench --key URI",
 		Short: "Measure signatures a second, beside the bare calls of the module in the same run",
-		Args:  cobra.NoArgs,
+		Long: `Signs with the key of the URI, or with a throwaway key where it names none: through
+Birthmark, which verifies every signature, and through the module's bare calls,
+with and without that verification. All three alternate within one run.`,
+		Example: `  birthmark hsm bench --module /usr/lib/softhsm/libsofthsm2.so \
+    --key pkcs11:token=station --time 10s`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			options, err := p.keyOptions(nil)
+			if duration <= 0 {
+				return usage("--time %v: want more than 0", duration)
+			}
+			options, err := p.tokenOptions()
 			if err != nil {
 				return err
 			}
@@ -99,20 +129,21 @@ func (p *program) hsmBench() *cobra.Command {
 			if err != nil {
 				return inHSM(err)
 			}
-			return p.answer(f, func() {
-				fmt.Fprintf(p.Out, "%s, %d sessions, %d rounds\n", f.Token, f.Workers, f.Rounds)
-				for _, row := range []struct {
-					name string
-					rate hsm.Rate
-				}{{"birthmark, verified", f.Sign}, {"bare C_Sign", f.Raw}, {"bare C_Sign, verified", f.Checked}} {
-					fmt.Fprintf(p.Out, "%-22s %9.0f /s   median %8v   p99 %8v\n", row.name, row.rate.PerSecond, row.rate.Median.Round(time.Microsecond), row.rate.P99.Round(time.Microsecond))
-				}
-				fmt.Fprintf(p.Out, "ratio to bare %.2f, to bare and verified %.2f\n", f.OfRaw, f.OfChecked)
-			})
+			return p.answer(f, func() { p.writeFigures(f) })
 		},
 	}
-	c.Flags().String("key", "", "the token: PKCS#11 URI")
 	c.Flags().DurationVar(&duration, "time", 3*time.Second, "how long to measure")
-	keyFlags(c)
+	settingFlags(c, append(keySettings, "key")...)
 	return c
+}
+
+func (p *program) writeFigures(f hsm.Figures) {
+	fmt.Fprintf(p.Out, "%s, %d sessions, %d rounds\n", f.Token, f.Workers, f.Rounds)
+	for _, row := range []struct {
+		name string
+		rate hsm.Rate
+	}{{"birthmark, verified", f.Sign}, {"bare C_Sign", f.Raw}, {"bare C_Sign, verified", f.Checked}} {
+		fmt.Fprintf(p.Out, "%-22s %9.0f /s   median %8v   p99 %8v\n", row.name, row.rate.PerSecond, row.rate.Median.Round(time.Microsecond), row.rate.P99.Round(time.Microsecond))
+	}
+	fmt.Fprintf(p.Out, "ratio to bare %.2f, to bare and verified %.2f\n", f.OfRaw, f.OfChecked)
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -25,11 +24,6 @@ func (p *program) ledger() *cobra.Command {
 	return c
 }
 
-func bookFlags(c *cobra.Command) {
-	c.Flags().String("ledger", "", "the station's ledger")
-	c.Flags().String("bundle", "", "the authority's bundle")
-}
-
 // withBook opens the station's book, which must be of the authority that the bundle names.
 func (p *program) withBook(open func(string, [32]byte) (*ledger.Book, error), use func(*ledger.Book, ca.Anchor) error) error {
 	anchor, err := p.anchor()
@@ -45,50 +39,74 @@ func (p *program) withBook(open func(string, [32]byte) (*ledger.Book, error), us
 
 func (p *program) ledgerShow() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "show",
-		Short: "Show the units in the ledger and the count of each order",
-		Args:  cobra.NoArgs,
+		Use:     "show",
+		Short:   "Show the units in the ledger and the count of each order",
+		Example: `  birthmark ledger show --config station/birthmark.yaml`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, _ ca.Anchor) error { return p.showBook(c.Context(), b) })
 		},
 	}
-	bookFlags(c)
+	settingFlags(c, "ledger", "bundle")
 	return c
 }
 
-// entryJSON is one unit of the ledger with --json.
+// bookJSON is a ledger as --json shows it.
+type bookJSON struct {
+	Station string        `json:"station"`
+	Test    bool          `json:"test"`
+	Units   []entryJSON   `json:"units"`
+	Orders  []summaryJSON `json:"orders"`
+}
+
+// entryJSON is one unit of a ledger.
 type entryJSON struct {
 	Serial   string    `json:"serial"`
 	Chip     string    `json:"chip"`
 	Order    uint16    `json:"order"`
-	State    string    `json:"state"`
+	State    string    `json:"state"` // reserved, committed, closed or void
 	IssuedAt time.Time `json:"issued_at"`
-	Leaf     int64     `json:"leaf"` // -1 = no certificate yet
-	Code     string    `json:"code,omitempty"`
-	X509     bool      `json:"x509"`
+	Leaf     int64     `json:"leaf"`           // place in the log, -1 = no certificate yet
+	Code     string    `json:"code,omitempty"` // of the certificate, as on the label
+	X509     bool      `json:"x509"`           // there is a twin
+}
+
+// summaryJSON is the sum of one order: ordered = issued + reserved + void + unused.
+type summaryJSON struct {
+	Order    uint16 `json:"order"`
+	Ordered  uint64 `json:"ordered"`
+	Issued   uint64 `json:"issued"`
+	Closed   uint64 `json:"closed"` // of those issued
+	Reserved uint64 `json:"reserved"`
+	Void     uint64 `json:"void"`
+	Unused   uint64 `json:"unused"`
+}
+
+func entryView(e ledger.Entry) (entryJSON, error) {
+	v := entryJSON{
+		Serial: ca.EUI64(e.Serial).String(), Chip: hex.EncodeToString(e.Chip[:]), Order: e.Order, State: e.State.String(),
+		IssuedAt: e.IssuedAt, Leaf: e.Leaf, X509: e.X509 != nil,
+	}
+	if e.Certificate == nil {
+		return v, nil
+	}
+	u, err := ca.ParseUnitCertificate(e.Certificate)
+	if err != nil {
+		return v, fmt.Errorf("certificate of %s in the ledger: %w: %w", v.Serial, err, ledger.ErrTampered)
+	}
+	v.Code = u.Code()
+	return v, nil
 }
 
 func (p *program) showBook(ctx context.Context, b *ledger.Book) error {
-	view := struct {
-		Station string           `json:"station"`
-		Test    bool             `json:"test"`
-		Units   []entryJSON      `json:"units"`
-		Orders  []ledger.Summary `json:"orders"`
-	}{Station: b.Identity().Station, Test: b.Identity().Test, Units: []entryJSON{}}
+	view := bookJSON{Station: b.Identity().Station, Test: b.Identity().Test, Units: []entryJSON{}, Orders: []summaryJSON{}}
 	for e, err := range b.Units(ctx) {
 		if err != nil {
 			return inLedger(err)
 		}
-		v := entryJSON{
-			Serial: ca.EUI64(e.Serial).String(), Chip: hex.EncodeToString(e.Chip[:]), Order: e.Order, State: e.State.String(),
-			IssuedAt: e.IssuedAt, Leaf: e.Leaf, X509: e.X509 != nil,
-		}
-		if e.Certificate != nil {
-			u, err := ca.ParseUnitCertificate(e.Certificate)
-			if err != nil {
-				return fmt.Errorf("certificate of %s: %w: %w", v.Serial, err, ledger.ErrTampered)
-			}
-			v.Code = u.Code()
+		v, err := entryView(e)
+		if err != nil {
+			return err
 		}
 		view.Units = append(view.Units, v)
 	}
@@ -101,23 +119,23 @@ func (p *program) showBook(ctx context.Context, b *ledger.Book) error {
 		if err != nil {
 			return inLedger(err)
 		}
-		view.Orders = append(view.Orders, s)
+		view.Orders = append(view.Orders, summaryJSON(s))
 	}
 	return p.answer(view, func() {
-		fmt.Fprintf(p.Out, "%-23s  %-9s  %-18s  %5s  %-9s  %-20s  %s\n", "SERIAL", "CERT", "CHIP", "ORDER", "STATE", "ISSUED (UTC)", "TWIN")
+		fmt.Fprintf(p.Out, "%-23s  %-9s  %-18s  %5s  %-9s  %-19s  %s\n", "SERIAL", "CERT", "CHIP", "ORDER", "STATE", "ISSUED (UTC)", "TWIN")
 		for _, u := range view.Units {
-			fmt.Fprintf(p.Out, "%-23s  %-9s  %-18s  %5d  %-9s  %-20s  %s\n", u.Serial, u.Code, u.Chip, u.Order, u.State,
+			fmt.Fprintf(p.Out, "%-23s  %-9s  %-18s  %5d  %-9s  %-19s  %s\n", u.Serial, u.Code, u.Chip, u.Order, u.State,
 				u.IssuedAt.Format(time.DateTime), map[bool]string{true: "X.509", false: "-"}[u.X509])
 		}
-		for _, s := range view.Orders {
-			p.writeSummary(s)
-		}
+		p.writeSummaries(view.Orders)
 	})
 }
 
-func (p *program) writeSummary(s ledger.Summary) {
-	fmt.Fprintf(p.Out, "order %d: %d ordered = %d issued (%d closed) + %d reserved + %d void + %d unused\n",
-		s.Order, s.Ordered, s.Issued, s.Closed, s.Reserved, s.Void, s.Unused)
+func (p *program) writeSummaries(orders []summaryJSON) {
+	for _, s := range orders {
+		fmt.Fprintf(p.Out, "order %d: %d ordered = %d issued (%d closed) + %d reserved + %d void + %d unused\n",
+			s.Order, s.Ordered, s.Issued, s.Closed, s.Reserved, s.Void, s.Unused)
+	}
 }
 
 func (p *program) ledgerVerify() *cobra.Command {
@@ -125,47 +143,72 @@ func (p *program) ledgerVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [--against SIZE:ROOT]",
 		Short: "Prove the ledger: rows, log, every certificate's signature, the orders' sums",
-		Long: `Reads the whole book: the database's own checks, every row against the journal, the Merkle tree from its leaves, every order
-file and certificate against the authority, and ordered = issued + reserved + void + unused. --against takes a tree head that
-somebody outside kept (as this command prints it) and shows whether the book is a continuation of it.`,
+		Long: `Reads the whole book: the database's own checks, every row against the journal,
+the Merkle tree from its leaves, every order file and certificate against the
+authority, and ordered = issued + reserved + void + unused. --against takes a
+tree head that somebody outside kept (as this command prints it) and shows
+whether the book is a continuation of it.`,
+		Example: `  birthmark ledger verify --config station/birthmark.yaml
+  birthmark ledger verify --ledger ledger.db --bundle bundle.cbor \
+    --against 0:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, anchor ca.Anchor) error {
-				report, err := provision.VerifyBook(c.Context(), b, anchor)
-				if err != nil {
-					return inLedger(err)
-				}
-				if against != "" {
-					size, root, err := parseHead(against)
-					if err != nil {
-						return err
-					}
-					if err := b.VerifyAgainst(c.Context(), size, root); err != nil {
-						return inLedger(err)
-					}
-				}
-				return p.answer(report, func() {
-					for _, s := range report.Orders {
-						p.writeSummary(s)
-					}
-					fmt.Fprintf(p.Out, "good: %d certificates, tree head %d:%x\n", report.Size, report.Size, report.Root)
-				})
+				return p.verifyBook(c.Context(), b, anchor, against)
 			})
 		},
 	}
 	c.Flags().StringVar(&against, "against", "", "tree head that was kept outside, SIZE:ROOT")
-	bookFlags(c)
+	settingFlags(c, "ledger", "bundle")
 	return c
 }
 
+// verifiedJSON is a ledger that was proven as --json shows it.
+type verifiedJSON struct {
+	Size   int64         `json:"size"` // certificates in the log
+	Root   string        `json:"root"` // of the Merkle tree
+	Head   string        `json:"head"` // SIZE:ROOT, for --against
+	Orders []summaryJSON `json:"orders"`
+}
+
+func (p *program) verifyBook(ctx context.Context, b *ledger.Book, anchor ca.Anchor, against string) error {
+	// What was typed wrong shows before the book is read.
+	size, root, err := parseHead(against)
+	if err != nil {
+		return err
+	}
+	report, err := provision.VerifyBook(ctx, b, anchor)
+	if err != nil {
+		return inLedger(err)
+	}
+	if against != "" {
+		if err := b.VerifyAgainst(ctx, size, root); err != nil {
+			return inLedger(err)
+		}
+	}
+	view := verifiedJSON{Size: report.Size, Root: hex.EncodeToString(report.Root[:]), Orders: []summaryJSON{}}
+	view.Head = fmt.Sprintf("%d:%s", view.Size, view.Root)
+	for _, s := range report.Orders {
+		view.Orders = append(view.Orders, summaryJSON(s))
+	}
+	return p.answer(view, func() {
+		p.writeSummaries(view.Orders)
+		fmt.Fprintf(p.Out, "good: %d certificates, tree head %s\n", view.Size, view.Head)
+	})
+}
+
+// parseHead reads a tree head; none is the empty tree's, which every book continues.
 func parseHead(s string) (size int64, root [32]byte, err error) {
+	if s == "" {
+		return 0, root, nil
+	}
 	before, after, _ := strings.Cut(s, ":")
 	size, err = strconv.ParseInt(before, 10, 64)
 	b, hexErr := hex.DecodeString(after)
-	if err != nil || hexErr != nil || size < 0 || copy(root[:], b) != len(root) || len(b) != len(root) {
+	if err != nil || hexErr != nil || size < 0 || len(b) != len(root) {
 		return 0, root, usage("tree head %q: want SIZE:ROOT, a number and 64 hexadecimal digits", s)
 	}
-	return size, root, nil
+	return size, [32]byte(b), nil
 }
 
 func (p *program) ledgerExport() *cobra.Command {
@@ -173,98 +216,94 @@ func (p *program) ledgerExport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export --out DIR",
 		Short: "Write every certificate of the ledger into a new folder",
-		Long: `Writes SERIAL.c509 and, where there is a twin, SERIAL.pem for each unit, and NUMBER.c509 and NUMBER.pem for each order, with
-root.pem beside them, so that other tools can check them:
+		Long: `Writes SERIAL.c509 and, where there is a twin, SERIAL.pem for each unit, and
+order-NUMBER.c509 and order-NUMBER.pem for each order, with root.pem beside them,
+so that other tools can check them:
 
-  openssl verify -CAfile DIR/root.pem -untrusted DIR/order-1.pem DIR/02-1A-2B-00-00-00-00-01.pem`,
-		Args: cobra.NoArgs,
+  openssl verify -CAfile DIR/root.pem -untrusted DIR/order-1.pem DIR/SERIAL.pem`,
+		Example: `  birthmark ledger export --config station/birthmark.yaml --out certificates`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, _ ca.Anchor) error { return p.export(c.Context(), b, out) })
+			return p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, _ ca.Anchor) error { return p.exportBook(c.Context(), b, out) })
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "folder to make")
-	bookFlags(c)
+	settingFlags(c, "ledger", "bundle")
 	return required(c, "out")
 }
 
-func (p *program) export(ctx context.Context, b *ledger.Book, folder string) error {
-	if err := os.Mkdir(folder, 0o755); err != nil {
-		return err
-	}
-	place := func(name string, data []byte) error { return writeNew(filepath.Join(folder, name), data) }
-	placePEM := func(name string, der []byte) error {
-		return place(name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	}
-	orders, err := b.Orders(ctx)
-	if err != nil {
-		return inLedger(err)
-	}
-	for i, row := range orders {
-		o, err := ca.ParseOrder(row.File)
-		if err != nil {
-			return err
-		}
-		order, root := o.X509()
-		if i == 0 {
-			if err := placePEM("root.pem", root); err != nil {
-				return err
-			}
-		}
-		name := fmt.Sprintf("order-%d", o.Number())
-		if err := errors.Join(place(name+".c509", o.Certificate.Raw), placePEM(name+".pem", order)); err != nil {
-			return err
-		}
-	}
-	n := 0
-	for e, err := range b.Units(ctx) {
+// exportedJSON is what was exported as --json shows it.
+type exportedJSON struct {
+	Folder string `json:"folder"`
+	Units  int    `json:"units"`
+	Orders int    `json:"orders"`
+}
+
+func (p *program) exportBook(ctx context.Context, b *ledger.Book, out string) error {
+	view := exportedJSON{Folder: out}
+	err := newFolder(out, func(folder string) error {
+		e := exporter{folder}
+		orders, err := b.Orders(ctx)
 		if err != nil {
 			return inLedger(err)
 		}
-		name := ca.EUI64(e.Serial).String()
-		if e.Certificate != nil {
-			n++
-			if err := place(name+".c509", e.Certificate); err != nil {
+		for _, row := range orders {
+			if err := e.order(row.File, view.Orders == 0); err != nil {
 				return err
 			}
+			view.Orders++
 		}
-		if e.X509 != nil {
-			if err := placePEM(name+".pem", e.X509); err != nil {
+		for entry, err := range b.Units(ctx) {
+			if err != nil {
+				return inLedger(err)
+			}
+			if entry.Certificate == nil {
+				continue
+			}
+			if err := e.unit(entry); err != nil {
 				return err
 			}
+			view.Units++
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(p.Out, "%d units and %d orders in %s\n", n, len(orders), folder)
-	return nil
+	return p.answer(view, func() { fmt.Fprintf(p.Out, "%d units and %d orders in %s\n", view.Units, view.Orders, view.Folder) })
 }
 
-func (p *program) ledgerImport() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "import FILE",
-		Short: "Bring another station's ledger together with this one, and find what was signed twice",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return p.withBook(ledger.Open, func(b *ledger.Book, anchor ca.Anchor) error {
-				other, err := ledger.OpenReadOnly(args[0], anchor.Hash())
-				if err != nil {
-					return inLedger(err)
-				}
-				defer other.Close()
-				if _, err := provision.VerifyBook(c.Context(), other, anchor); err != nil {
-					return inLedger(err)
-				}
-				findings, err := b.Import(c.Context(), other)
-				for _, d := range findings.Doubles {
-					fmt.Fprintf(p.Err, "birthmark: twice: %v\n", d)
-				}
-				if err != nil {
-					return inLedger(err)
-				}
-				return p.answer(findings, func() {
-					fmt.Fprintf(p.Out, "station %q: %d certificates in its log, %d records new here\n", findings.Station, findings.Size, findings.Added)
-				})
-			})
-		},
+// exporter writes certificates into one folder.
+type exporter struct{ folder string }
+
+func (e exporter) order(file []byte, withRoot bool) error {
+	o, err := ca.ParseOrder(file)
+	if err != nil {
+		return fmt.Errorf("order in the ledger: %w: %w", err, ledger.ErrTampered)
 	}
-	bookFlags(c)
-	return c
+	order, root := o.X509()
+	if withRoot {
+		if err := e.pem("root", root); err != nil {
+			return err
+		}
+	}
+	name := fmt.Sprintf("order-%d", o.Number())
+	return errors.Join(e.place(name+".c509", o.Certificate.Raw), e.pem(name, order))
+}
+
+func (e exporter) unit(entry ledger.Entry) error {
+	name := ca.EUI64(entry.Serial).String()
+	err := e.place(name+".c509", entry.Certificate)
+	if err == nil && entry.X509 != nil {
+		err = e.pem(name, entry.X509)
+	}
+	return err
+}
+
+func (e exporter) pem(name string, der []byte) error {
+	return e.place(name+".pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+func (e exporter) place(name string, data []byte) error {
+	return writeNew(filepath.Join(e.folder, name), data)
 }

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,17 +19,21 @@ func (p *program) provision() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "provision --port PORT [--port PORT ...]",
 		Short: "Give the unit on each port its identity",
-		Long: `Takes the unit on each port from blank to sealed: its chip is configured and locked, it makes its key and proves it, gets
-its certificate signed, recorded and written back, and is sealed. Several ports work side by side; one unit's failure
+		Long: `Takes the unit on each port from blank to sealed: its chip is configured and
+locked, it makes its key and proves it, gets its certificate signed, recorded and
+written back, and is sealed. Several ports work side by side; one unit's failure
 touches no other.
 
-What cannot be undone: the chip's configuration and data zone are locked in stage 2 (prepare), its certificate slot in stage
-10 (seal). Everything before stage 2 refuses without touching the unit. A run that stops anywhere is continued by running the
-same command again: same serial number, same certificate.
+What cannot be undone: the chip's configuration and data zone are locked in stage
+2 (prepare), its certificate slot in stage 10 (seal). Everything before stage 2
+refuses without touching the unit. A run that stops anywhere is continued by
+running the same command again: same serial number, same certificate.
 
-One line per unit goes to standard output (with --json one object per line), failures and hints to standard error.`,
+One line per unit goes to standard output (with --json one object per line),
+failures and hints to standard error.`,
 		Example: `  birthmark provision --config station/birthmark.yaml --port /dev/ttyUSB0
-  birthmark provision --config station/birthmark.yaml --x509 --port /dev/ttyUSB0 --port /dev/ttyUSB1`,
+  birthmark provision --config station/birthmark.yaml --x509 \
+    --port /dev/ttyUSB0 --port /dev/ttyUSB1`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkPorts(ports); err != nil {
@@ -39,17 +42,15 @@ One line per unit goes to standard output (with --json one object per line), fai
 			return p.atStation(c.Context(), test, func(s *provision.Station) error {
 				s.Twin = twin
 				if verbose {
-					s.Watch = func(e provision.Event) {
-						fmt.Fprintf(p.Err, "birthmark: %s: stage %d, %s %s\n", e.Port, e.Stage, e.Stage, e.Chip)
-					}
+					s.Watch = p.watch
 				}
 				var failures []int
 				s.Run(c.Context(), ports, func(r provision.Result) {
 					if r.Err != nil {
 						failures = append(failures, p.failed(r))
-						return
+					} else {
+						p.passed(r)
 					}
-					p.passed(r)
 				})
 				if len(failures) > 0 {
 					return reported{worst(failures)}
@@ -64,6 +65,7 @@ One line per unit goes to standard output (with --json one object per line), fai
 	f.BoolVar(&twin, "x509", false, "sign an X.509 twin of each certificate as well")
 	f.BoolVarP(&verbose, "verbose", "v", false, "say each stage as it begins")
 	stationFlags(c)
+	settingFlags(c, "baud")
 	return c
 }
 
@@ -83,22 +85,34 @@ func checkPorts(ports []string) error {
 	return nil
 }
 
+func (p *program) watch(e provision.Event) {
+	chip := ""
+	if e.Chip != "" {
+		chip = ", chip " + e.Chip
+	}
+	fmt.Fprintf(p.Err, "birthmark: %s: stage %d, %s%s\n", e.Port, e.Stage, e.Stage, chip)
+}
+
+// unitSchema changes when a field of unitJSON changes its meaning or goes.
+const unitSchema = 1
+
 // unitJSON is one unit's line with --json.
 type unitJSON struct {
+	Schema  int                `json:"schema"`
 	Result  string             `json:"result"` // "pass" or "fail"
 	Port    string             `json:"port"`
 	Stage   int                `json:"stage"` // where it ended
 	Chip    string             `json:"chip,omitempty"`
 	Seconds float64            `json:"seconds"`
-	Receipt *provision.Receipt `json:"receipt,omitempty"`
-	Exit    int                `json:"exit"`
-	Error   string             `json:"error,omitempty"`
+	Receipt *provision.Receipt `json:"receipt,omitempty"` // pass
+	Exit    int                `json:"exit"`              // what the unit alone would exit with
+	Error   string             `json:"error,omitempty"`   // fail
 	Hint    string             `json:"hint,omitempty"`
 }
 
 func (p *program) passed(r provision.Result) {
 	if p.json {
-		p.line(unitJSON{Result: "pass", Port: r.Port, Stage: int(r.Stage), Chip: r.Chip, Seconds: r.Took.Seconds(), Receipt: r.Receipt})
+		p.line(r, unitJSON{Result: "pass", Receipt: r.Receipt})
 		return
 	}
 	note := ""
@@ -115,25 +129,27 @@ func (p *program) passed(r provision.Result) {
 func (p *program) failed(r provision.Result) int {
 	code, hint := outcome(r.Err)
 	if p.json {
-		p.line(unitJSON{Result: "fail", Port: r.Port, Stage: int(r.Stage), Chip: r.Chip, Seconds: r.Took.Seconds(), Exit: code, Error: r.Err.Error(), Hint: hint})
+		p.line(r, unitJSON{Result: "fail", Exit: code, Error: sentence(r.Err), Hint: hint})
 	}
-	fmt.Fprintf(p.Err, "birthmark: error: %s, stage %d (%s): %v\nbirthmark: hint: %s\n", r.Port, r.Stage, r.Stage, r.Err, hint)
+	fmt.Fprintf(p.Err, "birthmark: error: %s, stage %d (%s): %s\nbirthmark: hint: %s\n", r.Port, r.Stage, r.Stage, sentence(r.Err), hint)
 	return code
 }
 
-func (p *program) line(v any) {
-	if err := json.NewEncoder(p.Out).Encode(v); err != nil {
-		fmt.Fprintf(p.Err, "birthmark: error: standard output: %v\n", err)
-	}
+// line writes one unit's object. That standard output failed shows when the run ends: the units come first.
+func (p *program) line(r provision.Result, v unitJSON) {
+	v.Schema, v.Port, v.Stage, v.Chip, v.Seconds = unitSchema, r.Port, int(r.Stage), r.Chip, r.Took.Seconds()
+	_ = json.NewEncoder(p.Out).Encode(v)
 }
 
-// worst picks the exit code of a run in which several units failed: what concerns the whole station goes before what
-// concerns one unit.
+// severity sorts exit codes: what concerns the whole station goes before what concerns one unit.
+var severity = []int{exitInternal, exitLedger, exitHSM, exitVerify, exitInterrupted, exitUsage, exitPort, exitSetAside, exitRetry, exitPolicy}
+
+// worst picks the exit code of a run in which units failed.
 func worst(codes []int) int {
-	for _, code := range []int{exitInternal, exitLedger, exitHSM, exitVerify, exitInterrupted, exitUsage, exitPort, exitSetAside, exitRetry, exitPolicy} {
+	for _, code := range severity {
 		if slices.Contains(codes, code) {
 			return code
 		}
 	}
-	panic(errors.New("an exit code that is not in the table"))
+	panic("an exit code that is not in the table")
 }

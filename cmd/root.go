@@ -4,11 +4,11 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,35 +36,63 @@ type program struct {
 func Main(args []string, streams Streams) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends a process that does not come to its end, such as in a token's call
+	out := &answers{to: streams.Out}
+	streams.Out = out
 	p := &program{Streams: streams, now: time.Now}
 	root := p.root()
 	root.SetArgs(args)
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
-	err := root.ExecuteContext(ctx)
-	if err != nil && ctx.Err() != nil && !errors.As(err, new(reported)) {
-		err = context.Canceled
-	} else if err != nil && !p.started {
-		err = usage("%w", err) // cobra's own: unknown commands, missing flags, arguments that do not belong
+	c, err := root.ExecuteContextC(ctx)
+	if _, told := err.(reported); !told {
+		switch {
+		case err == nil:
+			err = out.err
+		case ctx.Err() != nil:
+			err = mark(err, context.Canceled)
+		case !p.started:
+			err = usage("%w", err) // cobra's own: unknown commands, missing flags, arguments that do not belong
+		}
 	}
-	return p.report(err)
+	return p.report(c, err)
+}
+
+// answers is standard output that remembers its first error, so that an answer that reached nobody does not exit 0.
+type answers struct {
+	to  io.Writer
+	err error
+}
+
+func (a *answers) Write(b []byte) (int, error) {
+	n, err := a.to.Write(b)
+	if a.err == nil {
+		a.err = err
+	}
+	return n, err
 }
 
 func (p *program) root() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "birthmark",
 		Short: "Give every manufactured device an identity of its own",
-		Long: `Birthmark gives every manufactured device an identity of its own: a key made inside its coprocessor and a compact
-certificate signed by its manufacturer, so that any two units can meet without a shared key.
+		Long: `Birthmark gives every manufactured device an identity of its own: a key made
+inside its coprocessor and a compact certificate signed by its manufacturer, so
+that any two units can meet without a shared key.
 
-Security officers start with 'birthmark ca init', production lines with 'birthmark station init', CI with
-'birthmark fleet serve'. Exit codes: 0 good, 1 internal, 2 usage or configuration, 3 refused by policy or order,
-4 unit failed (may be retried), 5 unit set aside, 6 port, 7 HSM, 8 ledger, 9 verification failed, 130 interrupted.`,
+Security officers start with 'birthmark ca init', production lines with
+'birthmark station init', CI with 'birthmark fleet serve'.
+
+The answer goes to standard output, what is for people to standard error. Exit
+codes: 0 good, 1 internal, 2 usage or configuration, 3 refused by policy or
+order, 4 unit failed (may be retried), 5 unit set aside, 6 port, 7 HSM,
+8 ledger, 9 verification failed, 130 interrupted.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
+	c.SetUsageTemplate(strings.ReplaceAll(c.UsageTemplate(), "FlagUsages ", "FlagUsagesWrapped 80 "))
 	f := c.PersistentFlags()
 	f.StringVar(&p.config, "config", "", "settings file (default $BIRTHMARK_CONFIG, else birthmark/birthmark.yaml in the user's configuration folder)")
 	f.BoolVar(&p.json, "json", false, "print the answer as JSON")
@@ -86,14 +114,25 @@ func (p *program) finish(c *cobra.Command) {
 		}
 	} else {
 		c.Args = cobra.ArbitraryArgs
-		c.RunE = func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("%q has no subcommand %q", c.CommandPath(), args[0])
-			}
-			return fmt.Errorf("%q wants a subcommand; --help lists them", c.CommandPath())
-		}
+		c.RunE = func(c *cobra.Command, args []string) error { return noSubcommand(c, args) }
 	}
 	for _, child := range c.Commands() {
 		p.finish(child)
 	}
+}
+
+func noSubcommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		var names []string
+		for _, child := range c.Commands() {
+			if child.IsAvailableCommand() {
+				names = append(names, child.Name())
+			}
+		}
+		return fmt.Errorf("%q wants a subcommand: %s", c.CommandPath(), strings.Join(names, ", "))
+	}
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("%q has no subcommand %q; is it %s?", c.CommandPath(), args[0], strings.Join(near, " or "))
+	}
+	return fmt.Errorf("%q has no subcommand %q", c.CommandPath(), args[0])
 }

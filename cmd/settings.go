@@ -2,52 +2,84 @@ package cmd
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
-
-	"github.com/birthmark/birthmark/hsm"
 )
 
 // settings are a machine's own: where its token, book and order are. Flag > environment (BIRTHMARK_KEY and so on) > file >
 // default. Nothing that is reviewed or signed and no secret is ever among them.
 type settings struct {
-	Module        string `mapstructure:"module"`    // PKCS#11 module
-	Key           string `mapstructure:"key"`       // the station's order key: PKCS#11 URI or key file
-	Ledger        string `mapstructure:"ledger"`    // the station's book
-	Order         string `mapstructure:"order"`     // the order file in force
-	Bundle        string `mapstructure:"bundle"`    // what the station was told of its authority
-	Authority     string `mapstructure:"authority"` // the officer's folder
+	Module        string `mapstructure:"module"`
+	Key           string `mapstructure:"key"`
+	Ledger        string `mapstructure:"ledger"`
+	Order         string `mapstructure:"order"`
+	Bundle        string `mapstructure:"bundle"`
+	Authority     string `mapstructure:"authority"`
 	Baud          int    `mapstructure:"baud"`
 	PINFile       string `mapstructure:"pin-file"` // where a PIN is, never a PIN
-	PINEnv        string `mapstructure:"pin-env"`
 	PINFD         int    `mapstructure:"pin-fd"`
+	PINEnv        string `mapstructure:"pin-env"`
 	PINCredential string `mapstructure:"pin-credential"`
 }
 
 const (
-	environment  = "BIRTHMARK"
-	settingsName = "birthmark.yaml"
-	noDescriptor = -1
+	environment   = "BIRTHMARK"
+	settingsName  = "birthmark.yaml"
+	defaultBundle = "bundle.cbor"
+	noDescriptor  = -1
 )
 
-var defaults = map[string]any{
-	"module": "", "key": "", "ledger": "ledger.db", "order": "", "bundle": "bundle.cbor", "authority": "authority", "baud": 115200,
-	"pin-file": "", "pin-env": "", "pin-fd": noDescriptor, "pin-credential": "",
+// setting is one of the settings: its flag, its line in a file and its environment variable have one name.
+type setting struct {
+	name  string
+	value any  // default, a string or an int
+	path  bool // a relative one in a file starts at the file's own folder
+	usage string
 }
 
-// pathSettings may be relative in a settings file; they start at the file's own folder.
-var pathSettings = []string{"module", "ledger", "order", "bundle", "authority", "pin-file"}
+var allSettings = []setting{
+	{"authority", "authority", true, "the authority's folder"},
+	{"baud", 115200, false, "speed of the serial line, bits a second"},
+	{"bundle", defaultBundle, true, "the authority's bundle, from 'birthmark ca bundle'"},
+	{"key", "", false, "the key or its token: PKCS#11 URI, or a key file"},
+	{"ledger", "ledger.db", true, "the station's ledger"},
+	{"module", "", true, "PKCS#11 module (shared library) of the token"},
+	{"order", "", true, "the order file, from 'birthmark ca order'"},
+	{"pin-credential", "", false, "name of a systemd credential that holds the PIN"},
+	{"pin-env", "", false, "name of an environment variable that holds the PIN"},
+	{"pin-fd", noDescriptor, false, "file descriptor to read the PIN from, -1 for none"},
+	{"pin-file", "", true, "file with the PIN: one line, closed to group and world"},
+}
+
+// keySettings are what a command needs that opens a key.
+var keySettings = []string{"module", "pin-file", "pin-fd", "pin-env", "pin-credential"}
+
+// settingFlags gives a command the flags of the settings that it uses.
+func settingFlags(c *cobra.Command, names ...string) {
+	for _, s := range allSettings {
+		if !slices.Contains(names, s.name) {
+			continue
+		}
+		if n, ok := s.value.(int); ok {
+			c.Flags().Int(s.name, n, s.usage)
+		} else {
+			c.Flags().String(s.name, s.value.(string), s.usage)
+		}
+	}
+}
 
 // load fills the settings for the command that is about to run.
 func (p *program) load(c *cobra.Command) error {
 	v := viper.New()
-	for key, value := range defaults {
-		v.SetDefault(key, value)
+	for _, s := range allSettings {
+		v.SetDefault(s.name, s.value)
 	}
 	if err := p.readSettings(v); err != nil {
 		return err
@@ -55,9 +87,9 @@ func (p *program) load(c *cobra.Command) error {
 	v.SetEnvPrefix(environment)
 	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
 	v.AutomaticEnv()
-	for key := range defaults {
-		if flag := c.Flags().Lookup(key); flag != nil {
-			if err := v.BindPFlag(key, flag); err != nil {
+	for _, s := range allSettings {
+		if flag := c.Flags().Lookup(s.name); flag != nil {
+			if err := v.BindPFlag(s.name, flag); err != nil {
 				return err
 			}
 		}
@@ -65,74 +97,93 @@ func (p *program) load(c *cobra.Command) error {
 	if err := v.UnmarshalExact(&p.settings); err != nil {
 		return usage("settings: %w", err)
 	}
+	if p.settings.Baud <= 0 {
+		return usage("baud %d: want a speed in bits a second, such as 115200", p.settings.Baud)
+	}
+	if p.settings.Module != "" {
+		// What loads it takes absolute paths alone: the search path of libraries is no place for a token's module.
+		module, err := filepath.Abs(p.settings.Module)
+		if err != nil {
+			return err
+		}
+		p.settings.Module = module
+	}
 	return nil
+}
+
+// settingsPath is the file to read, or "" where there is none. The working folder is not searched: the file names a
+// shared library that this process will load.
+func (p *program) settingsPath() string {
+	if p.config != "" {
+		return p.config
+	}
+	if path := os.Getenv(environment + "_CONFIG"); path != "" {
+		return path
+	}
+	folder, err := os.UserConfigDir()
+	if err != nil {
+		return "" // a service without a home has no configuration folder either
+	}
+	path := filepath.Join(folder, "birthmark", settingsName)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return path
 }
 
 func (p *program) readSettings(v *viper.Viper) error {
-	path := p.config
+	path := p.settingsPath()
 	if path == "" {
-		path = os.Getenv(environment + "_CONFIG")
-	}
-	if path == "" {
-		// The working folder is not searched: the file names a shared library that this process will load.
-		folder, err := os.UserConfigDir()
-		if err != nil {
-			return nil
-		}
-		path = filepath.Join(folder, "birthmark", settingsName)
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+		return nil
 	}
 	v.SetConfigFile(path)
-	if err := v.ReadInConfig(); err != nil {
-		return usage("read settings %s: %w", path, err)
+	v.SetConfigType("yaml")
+	err := v.ReadInConfig()
+	if err == nil {
+		err = checkNames(v)
 	}
-	if err := v.UnmarshalExact(new(settings)); err != nil {
+	if err == nil {
+		err = v.UnmarshalExact(new(settings))
+	}
+	if err == nil {
+		err = relocate(v, filepath.Dir(path))
+	}
+	if err != nil {
 		return usage("settings %s: %w", path, err)
 	}
-	for _, key := range pathSettings {
-		if value := v.GetString(key); v.InConfig(key) && value != "" && !filepath.IsAbs(value) {
-			if err := v.MergeConfigMap(map[string]any{key: filepath.Join(filepath.Dir(path), value)}); err != nil {
-				return usage("settings %s: %w", path, err)
-			}
+	return nil
+}
+
+// checkNames finds a setting that there is not, which UnmarshalExact finds too and tells in words of its own.
+func checkNames(v *viper.Viper) error {
+	var names []string
+	for _, s := range allSettings {
+		names = append(names, s.name)
+	}
+	for _, key := range v.AllKeys() {
+		if !slices.Contains(names, key) {
+			return fmt.Errorf("no setting %q; there are %s", key, strings.Join(names, ", "))
 		}
 	}
 	return nil
 }
 
-// keyFlags gives a command that opens a key its flags.
-func keyFlags(c *cobra.Command) {
-	f := c.Flags()
-	f.String("module", "", "PKCS#11 module (shared library) of the token")
-	f.String("pin-file", "", "file with the PIN: one line, closed to group and world")
-	f.Int("pin-fd", noDescriptor, "file descriptor to read the PIN from")
-	f.String("pin-env", "", "name of an environment variable that holds the PIN")
-	f.String("pin-credential", "", "name of a systemd credential that holds the PIN")
-}
-
-// keyOptions says how this run reaches a key; several keys of one run share modules.
-func (p *program) keyOptions(modules *hsm.Modules) (hsm.Options, error) {
-	s := p.settings
-	var sources []hsm.PINSource
-	if s.PINFile != "" {
-		sources = append(sources, hsm.PINFromFile(s.PINFile))
+// relocate makes what a settings file says of paths mean the same in any working folder.
+func relocate(v *viper.Viper, folder string) error {
+	moved := make(map[string]any)
+	for _, s := range allSettings {
+		value := v.GetString(s.name)
+		switch {
+		case !v.InConfig(s.name) || value == "":
+		case s.name == "key":
+			key, err := keyIn(folder, value)
+			if err != nil {
+				return fmt.Errorf("key: %w", err)
+			}
+			moved[s.name] = key
+		case s.path && !filepath.IsAbs(value):
+			moved[s.name] = filepath.Join(folder, value)
+		}
 	}
-	if s.PINFD != noDescriptor {
-		sources = append(sources, hsm.PINFromFD(s.PINFD))
-	}
-	if s.PINEnv != "" {
-		sources = append(sources, hsm.PINFromEnv(s.PINEnv))
-	}
-	if s.PINCredential != "" {
-		sources = append(sources, hsm.PINFromCredential(s.PINCredential))
-	}
-	if len(sources) > 1 {
-		return hsm.Options{}, usage("%d PIN sources given, want one at most", len(sources))
-	}
-	o := hsm.Options{Module: s.Module, Modules: modules}
-	if len(sources) == 1 {
-		o.PIN = sources[0]
-	}
-	return o, nil
+	return v.MergeConfigMap(moved)
 }

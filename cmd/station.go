@@ -5,9 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -24,55 +24,58 @@ func (p *program) station() *cobra.Command {
 	return c
 }
 
+// What is in a station's folder, beside its settings.
 const (
 	requestName = "request.pem"
-	bundleName  = "bundle.cbor"
 	ledgerName  = "ledger.db"
 	orderName   = "current.order"
 )
 
 func (p *program) stationInit() *cobra.Command {
-	var name, folder, bundle string
+	var name, folder string
 	var existing bool
 	c := &cobra.Command{
 		Use:   "init --name NAME --key URI --bundle FILE --dir DIR",
 		Short: "Set a station up: its order key, its request, its ledger, its settings",
-		Long: `Makes the station's first order key in its token and a folder with all that 'birthmark provision' needs beside it: a
-request for the security officer (request.pem), an empty ledger that is bound to the authority in the bundle, and settings
-(birthmark.yaml). Put the order file that comes back there as current.order.`,
+		Long: `Makes the station's first order key in its token and a new folder with all that
+'birthmark provision' needs beside it: a request for the security officer
+(request.pem), an empty ledger that is bound to the authority in the bundle, and
+settings (birthmark.yaml). Put the order file that comes back there as
+current.order.
+
+The folder may be moved: its settings name what is in it by relative paths.`,
 		Example: `  birthmark station init --name line-1 --dir station --bundle bundle.cbor \
-    --module /usr/lib/softhsm/libsofthsm2.so --key 'pkcs11:token=station;object=order-1'`,
+    --module /usr/lib/softhsm/libsofthsm2.so \
+    --key 'pkcs11:token=station;object=order-1'`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return p.runStationInit(c.Context(), name, folder, bundle, existing)
+			return p.runStationInit(c.Context(), name, folder, existing)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&name, "name", "", "the station's name, as orders and receipts show it")
-	f.StringVar(&folder, "dir", "", "folder to set up")
-	f.StringVar(&bundle, "bundle", "", "the authority's bundle, from 'birthmark ca bundle'")
-	f.String("key", "", "where the order key is made: PKCS#11 URI with an object, or a key file")
-	f.BoolVar(&existing, "existing", false, "use the key that is at the URI already")
-	keyFlags(c)
-	return required(c, "name", "dir", "bundle", "key")
+	f.StringVar(&folder, "dir", "", "folder to make")
+	f.BoolVar(&existing, "existing", false, "use the key that is at the URI already, if there is one")
+	settingFlags(c, append(keySettings, "key", "bundle")...)
+	return required(c, "name", "dir", "key")
 }
 
-func (p *program) runStationInit(ctx context.Context, name, folder, bundle string, existing bool) error {
-	file, err := os.ReadFile(bundle)
+// stationJSON is a new station as --json shows it.
+type stationJSON struct {
+	Settings string `json:"settings"`
+	Request  string `json:"request"`
+	Order    string `json:"order"` // where the order file belongs
+}
+
+func (p *program) runStationInit(ctx context.Context, name, folder string, existing bool) error {
+	anchor, err := p.anchor()
 	if err != nil {
 		return err
 	}
-	anchor, err := ca.ParseBundle(file)
-	if err != nil {
-		return fmt.Errorf("%s: %w", bundle, err)
-	}
-	if _, err := os.Lstat(filepath.Join(folder, settingsName)); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s holds a station already: %w", folder, fs.ErrExist)
-	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := absent(folder); err != nil {
 		return err
 	}
-	text, err := yaml.Marshal(p.stationSettings())
+	text, err := p.stationSettings(folder)
 	if err != nil {
 		return err
 	}
@@ -80,61 +83,71 @@ func (p *program) runStationInit(ctx context.Context, name, folder, bundle strin
 	if err != nil {
 		return err
 	}
-	hash := anchor.Hash()
-	book, err := ledger.Create(filepath.Join(folder, ledgerName), ledger.Identity{
-		Anchor: hash, Authority: hex.EncodeToString(hash[:4]), Station: name, Test: anchor.Name().Test(),
+	err = newFolder(folder, func(folder string) error {
+		hash := anchor.Hash()
+		book, err := ledger.Create(filepath.Join(folder, ledgerName), ledger.Identity{
+			Anchor: hash, Authority: hex.EncodeToString(hash[:4]), Station: name, Test: anchor.Name().Test(),
+		})
+		if err != nil {
+			return inLedger(err)
+		}
+		if err := book.Close(); err != nil {
+			return inLedger(err)
+		}
+		for name, data := range map[string][]byte{requestName: request, defaultBundle: anchor.Bundle(), settingsName: text} {
+			if err := writeNew(filepath.Join(folder, name), data); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
-		return inLedger(err)
+		return fmt.Errorf("the order key is there, repeat with --existing; %w", err)
 	}
-	if err := book.Close(); err != nil {
-		return inLedger(err)
-	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{requestName, request}, {bundleName, file}, {settingsName, text}} {
-		if err := writeNew(filepath.Join(folder, f.name), f.data); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(p.Err, "birthmark: hand %s to the security officer; put the order that comes back at %s\n",
-		filepath.Join(folder, requestName), filepath.Join(folder, orderName))
-	fmt.Fprintln(p.Out, filepath.Join(folder, settingsName))
-	return nil
+	view := stationJSON{Settings: filepath.Join(folder, settingsName), Request: filepath.Join(folder, requestName), Order: filepath.Join(folder, orderName)}
+	fmt.Fprintf(p.Err, "birthmark: hand %s to the security officer; put the order that comes back at %s\n", view.Request, view.Order)
+	return p.answer(view, func() { fmt.Fprintln(p.Out, view.Settings) })
 }
 
 // stationSettings is what the new station's file says. Paths inside the folder stay relative, so that it can be moved.
-func (p *program) stationSettings() map[string]string {
-	s := map[string]string{"key": p.settings.Key, "ledger": ledgerName, "order": orderName, "bundle": bundleName}
-	for key, value := range map[string]string{"module": p.settings.Module, "pin-file": absolute(p.settings.PINFile), "pin-credential": p.settings.PINCredential} {
-		if value != "" {
-			s[key] = value
+func (p *program) stationSettings(folder string) ([]byte, error) {
+	key, err := keySeenFrom(folder, p.settings.Key)
+	if err != nil {
+		return nil, err
+	}
+	pinFile := p.settings.PINFile
+	if pinFile != "" {
+		if pinFile, err = filepath.Abs(pinFile); err != nil {
+			return nil, err
 		}
 	}
-	return s
-}
-
-func absolute(path string) string {
-	if path == "" {
-		return ""
+	s := map[string]string{"key": key, "ledger": ledgerName, "order": orderName, "bundle": defaultBundle}
+	for name, value := range map[string]string{"module": p.settings.Module, "pin-file": pinFile, "pin-env": p.settings.PINEnv, "pin-credential": p.settings.PINCredential} {
+		if value != "" {
+			s[name] = value
+		}
 	}
-	if a, err := filepath.Abs(path); err == nil {
-		return a
-	}
-	return path
+	return yaml.Marshal(s)
 }
 
 func (p *program) stationRequest() *cobra.Command {
 	var name, out string
 	var existing bool
 	c := &cobra.Command{
-		Use:     "request --name NAME --key URI --out FILE",
-		Short:   "Make the key and the request for a further order",
-		Long:    `Each order has a key of its own, so that destroying the key closes the order. Point key and order in the station's settings to the new ones when the order file is there.`,
-		Example: `  birthmark station request --name line-1 --key 'pkcs11:token=station;object=order-2' --out request-2.pem`,
-		Args:    cobra.NoArgs,
+		Use:   "request --name NAME --key URI [--out FILE]",
+		Short: "Make the key and the request for a further order",
+		Long: `Each order has a key of its own, so that destroying the key closes the order. When
+the order file is there, point key and order in the station's settings to the new
+ones.`,
+		Example: `  birthmark station request --name line-1 \
+    --key 'pkcs11:token=station;object=order-2' --out request-2.pem`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if out != "" {
+				if err := absent(out); err != nil {
+					return err
+				}
+			}
 			request, err := p.makeRequest(c.Context(), name, existing)
 			if err != nil {
 				return err
@@ -143,11 +156,10 @@ func (p *program) stationRequest() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&name, "name", "", "the station's name")
-	f.String("key", "", "where the order key is made")
+	f.StringVar(&name, "name", "", "the station's name, the same as in its first order")
 	f.StringVar(&out, "out", "", "file to write (default: standard output)")
-	f.BoolVar(&existing, "existing", false, "use the key that is at the URI already")
-	keyFlags(c)
+	f.BoolVar(&existing, "existing", false, "use the key that is at the URI already, if there is one")
+	settingFlags(c, append(keySettings, "key")...)
 	return required(c, "name", "key")
 }
 
@@ -156,13 +168,9 @@ func (p *program) makeRequest(ctx context.Context, name string, existing bool) (
 	if err != nil {
 		return nil, err
 	}
-	open := hsm.CreateKey
-	if existing {
-		open = hsm.OpenKey
-	}
-	key, err := open(ctx, p.settings.Key, options)
+	key, err := p.makeKey(ctx, p.settings.Key, options, existing)
 	if err != nil {
-		return nil, inHSM(err)
+		return nil, err
 	}
 	defer key.Close()
 	return ca.NewRequest(nil, name, key)
@@ -173,48 +181,58 @@ func (p *program) stationCheck() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check before a shift that the first unit could be signed: order, key, ledger",
-		Args:  cobra.NoArgs,
+		Long: `Opens what 'birthmark provision' will open, checks that it belongs together, and
+says how many units are left. A shift is refused here, not at unit 37.`,
+		Example: `  birthmark station check --config station/birthmark.yaml`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.atStation(c.Context(), test, func(s *provision.Station) error {
 				summary, err := s.Book.Summary(c.Context(), s.Order.Number())
 				if err != nil {
 					return inLedger(err)
 				}
-				return p.answer(summary, func() {
-					fmt.Fprintf(p.Out, "ready: order %d, product %s, %d of %d units left\n", s.Order.Number(), s.Order.Profile.Name, summary.Unused, summary.Ordered)
+				view := readyJSON{
+					Order: s.Order.Number(), Station: s.Order.Station, Product: s.Order.Certificate.Product, Profile: s.Order.Profile.Name,
+					Expires: s.Order.Expires, Ordered: summary.Ordered, Unused: summary.Unused, Test: s.Order.Test(),
+				}
+				return p.answer(view, func() {
+					fmt.Fprintf(p.Out, "ready: station %q, order %d, product %d (%s), %d of %d units left\n",
+						view.Station, view.Order, view.Product, view.Profile, view.Unused, view.Ordered)
 				})
 			})
 		},
 	}
+	c.Flags().BoolVar(&test, "test", false, "work for a test authority; without it one is refused")
 	stationFlags(c)
-	c.Flags().BoolVar(&test, "test", false, "work for a test authority")
 	return c
+}
+
+// readyJSON is a station that is ready as --json shows it.
+type readyJSON struct {
+	Station string    `json:"station"`
+	Order   uint16    `json:"order"`
+	Product uint32    `json:"product"`
+	Profile string    `json:"profile"`
+	Expires time.Time `json:"expires"`
+	Ordered uint64    `json:"ordered"`
+	Unused  uint64    `json:"unused"`
+	Test    bool      `json:"test"`
 }
 
 // stationFlags gives a command that works at a station the flags for its parts.
 func stationFlags(c *cobra.Command) {
-	f := c.Flags()
-	f.String("order", "", "order file in force")
-	f.String("bundle", "", "the authority's bundle")
-	f.String("key", "", "the order key: PKCS#11 URI or key file")
-	f.String("ledger", "", "the station's ledger")
-	f.Int("baud", 0, "speed of the serial line, bits a second")
-	keyFlags(c)
+	settingFlags(c, append(keySettings, "key", "order", "bundle", "ledger")...)
 }
 
 // atStation opens order, ledger and key, in that order, so that a refusal comes before a PIN is asked for, checks that
 // they belong together, and closes them after use.
-func (p *program) atStation(ctx context.Context, test bool, use func(*provision.Station) error) error {
+func (p *program) atStation(ctx context.Context, test bool, use func(*provision.Station) error) (err error) {
 	if p.settings.Order == "" || p.settings.Key == "" {
 		return usage("no order or no key: give --order and --key, or --config with the station's settings")
 	}
-	file, err := os.ReadFile(p.settings.Order)
+	order, err := p.order()
 	if err != nil {
-		return fmt.Errorf("order: %w", err)
-	}
-	order, err := ca.ParseOrder(file)
-	if err != nil {
-		return fmt.Errorf("%s: %w", p.settings.Order, err)
+		return err
 	}
 	anchor, err := p.anchor()
 	if err != nil {
@@ -230,7 +248,11 @@ func (p *program) atStation(ctx context.Context, test bool, use func(*provision.
 	if err != nil {
 		return inLedger(err)
 	}
-	defer book.Close()
+	defer func() {
+		if closing := book.Close(); closing != nil {
+			err = errors.Join(err, inLedger(closing))
+		}
+	}()
 	options, err := p.keyOptions(nil)
 	if err != nil {
 		return err
@@ -258,4 +280,17 @@ func (p *program) anchor() (ca.Anchor, error) {
 		return ca.Anchor{}, fmt.Errorf("%s: %w", p.settings.Bundle, err)
 	}
 	return a, nil
+}
+
+// order reads the order file of the settings.
+func (p *program) order() (*ca.Order, error) {
+	file, err := os.ReadFile(p.settings.Order)
+	if err != nil {
+		return nil, fmt.Errorf("order: %w", err)
+	}
+	o, err := ca.ParseOrder(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.settings.Order, err)
+	}
+	return o, nil
 }

@@ -2,7 +2,9 @@ package cmd
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -22,34 +24,38 @@ func (p *program) unitInspect() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "inspect --port PORT",
 		Short: "Ask a unit what it is and verify what it carries; changes nothing",
-		Long: `Asks the unit on a port for its state and its certificates and verifies them as a peer would: against the authority of
---bundle where one is given or configured. A unit's own key is not exercised: a sealed unit proves it only in a handshake.`,
-		Args: cobra.NoArgs,
+		Long: `Asks the unit on a port for its state and its certificates and verifies them as a
+peer would, against the authority of --bundle where there is one. A unit's own
+key is not exercised: a sealed unit proves it only in a handshake.`,
+		Example: `  birthmark unit inspect --port /dev/ttyUSB0 --config station/birthmark.yaml`,
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			anchor, err := p.anchor()
+			checked := err == nil
+			// Without settings there is no bundle either, and the unit can be looked at all the same.
+			if err != nil && !(errors.Is(err, fs.ErrNotExist) && p.settings.Bundle == defaultBundle) {
+				return err
+			}
 			r, err := provision.Inspect(c.Context(), port, p.settings.Baud)
 			if err != nil {
 				return err
 			}
-			anchor, anchorErr := p.anchor()
-			if anchorErr == nil {
+			if checked {
 				err = r.Verify(anchor)
 			}
-			if err := p.answer(inspection(r, anchorErr == nil, err), func() { p.writeInspection(r, anchorErr == nil, err) }); err != nil {
-				return err
-			}
-			return err
+			view := inspection(r, checked, err)
+			return errors.Join(p.answer(view, func() { p.writeInspection(r, view) }), err)
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&port, "port", "", "serial port of the unit")
-	f.String("bundle", "", "the authority's bundle, to verify against")
-	f.Int("baud", 0, "speed of the serial line, bits a second")
+	c.Flags().StringVar(&port, "port", "", "serial port of the unit")
+	settingFlags(c, "bundle", "baud")
 	return required(c, "port")
 }
 
 // inspectionJSON is what --json shows of a unit.
 type inspectionJSON struct {
 	Chip        string `json:"chip"`
+	Revision    string `json:"revision"`
 	State       string `json:"state"`
 	Product     uint32 `json:"product"`
 	Firmware    string `json:"firmware"`
@@ -60,46 +66,49 @@ type inspectionJSON struct {
 	Order       uint16 `json:"order,omitempty"`
 	Code        string `json:"code,omitempty"`
 	Certificate string `json:"certificate,omitempty"`
-	Verified    bool   `json:"verified"`
+	Checked     bool   `json:"checked"`  // a bundle was there to verify against
+	Verified    bool   `json:"verified"` // it carries a certificate, which holds
 	Error       string `json:"error,omitempty"`
 }
 
 func inspection(r *provision.Inspection, checked bool, err error) inspectionJSON {
 	v := inspectionJSON{
 		Chip:        hex.EncodeToString(r.Chip[:]),
+		Revision:    hex.EncodeToString(r.Revision[:]),
 		State:       r.State.String(),
 		Product:     r.Product,
 		Firmware:    hex.EncodeToString(r.Firmware[:]),
 		Anchor:      hex.EncodeToString(r.AnchorHash[:]),
 		Locks:       hex.EncodeToString(r.Locks[:]),
 		DebugClosed: r.DebugClosed,
+		Checked:     checked,
 		Verified:    r.Unit != nil && checked && err == nil,
 	}
 	if r.Unit != nil {
 		v.Serial, v.Order, v.Code, v.Certificate = r.Unit.Serial.String(), r.Order.Name.Number(), r.Unit.Code(), hex.EncodeToString(r.Unit.Raw)
 	}
 	if err != nil {
-		v.Error = err.Error()
+		v.Error = sentence(err)
 	}
 	return v
 }
 
-func (p *program) writeInspection(r *provision.Inspection, checked bool, err error) {
-	fmt.Fprintf(p.Out, "chip         %x, ATECC608 revision %x\nstate        %v (lock bytes %x)\nfirmware     %x, product %d\ntrusts       anchor %x\n",
-		r.Chip, r.Revision, r.State, r.Locks, r.Firmware, r.Product, r.AnchorHash)
+func (p *program) writeInspection(r *provision.Inspection, v inspectionJSON) {
+	fmt.Fprintf(p.Out, "chip         %s, ATECC608 revision %s\nstate        %s (lock bytes %s)\nfirmware     %s, product %d\ntrusts       anchor %s\ndebug port   %s\n",
+		v.Chip, v.Revision, v.State, v.Locks, v.Firmware, v.Product, v.Anchor, map[bool]string{true: "closed", false: "open"}[v.DebugClosed])
 	if r.Unit == nil {
 		fmt.Fprintf(p.Out, "certificate  none\n")
 		return
 	}
-	verdict := "not verified: no bundle given"
-	if checked && err == nil {
+	verdict := "NOT VALID"
+	switch {
+	case v.Verified:
 		verdict = "verified up to the root; possession of its key is not proven without a handshake"
-	} else if err != nil {
-		verdict = "NOT VALID"
+	case !v.Checked:
+		verdict = "not verified: no bundle given"
 	}
-	fmt.Fprintf(p.Out, "certificate  %v, CERT %s, %d bytes, order %d, issued %s\n             %s\ndebug port   %s\n",
-		r.Unit.Serial, r.Unit.Code(), len(r.Unit.Raw), r.Order.Name.Number(), r.Unit.IssuedAt.Format("2006-01-02 15:04:05"), verdict,
-		map[bool]string{true: "closed", false: "open"}[r.DebugClosed])
+	fmt.Fprintf(p.Out, "certificate  %s, CERT %s, %d bytes, order %d, issued %s UTC\n             %s\n",
+		v.Serial, v.Code, len(r.Unit.Raw), v.Order, r.Unit.IssuedAt.Format("2006-01-02 15:04:05"), verdict)
 }
 
 func (p *program) unitRetire() *cobra.Command {
@@ -107,26 +116,38 @@ func (p *program) unitRetire() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "retire --serial EUI --reason TEXT",
 		Short: "Set a unit aside in the ledger for good: its serial number is never used again",
-		Long: `Marks a unit that was begun and will not be finished as void, so that the order's sum comes out even. A finished unit cannot
-be retired. The order's count includes void units.`,
+		Long: `Marks a unit that was begun and will not be finished as void, so that the order's
+sum comes out even. A finished unit cannot be retired. The order's count includes
+void units.`,
+		Example: `  birthmark unit retire --config station/birthmark.yaml \
+    --serial 02-1A-2B-00-00-00-00-07 --reason 'chip broken off'`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			eui, err := ca.ParseEUI64(serial)
 			if err != nil {
 				return err
 			}
+			if reason == "" {
+				return usage("--reason is empty: the ledger keeps it for ever")
+			}
 			return p.withBook(ledger.Open, func(b *ledger.Book, _ ca.Anchor) error {
 				if err := b.Void(c.Context(), uint64(eui), reason); err != nil {
 					return inLedger(err)
 				}
-				fmt.Fprintf(p.Out, "%v is void\n", eui)
-				return nil
+				view := retiredJSON{Serial: eui.String(), State: ledger.Void.String()}
+				return p.answer(view, func() { fmt.Fprintf(p.Out, "%s is %s\n", view.Serial, view.State) })
 			})
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&serial, "serial", "", "the unit's serial number")
 	f.StringVar(&reason, "reason", "", "why, for the ledger")
-	bookFlags(c)
+	settingFlags(c, "ledger", "bundle")
 	return required(c, "serial", "reason")
+}
+
+// retiredJSON is a unit that was taken out of the book as --json shows it.
+type retiredJSON struct {
+	Serial string `json:"serial"`
+	State  string `json:"state"`
 }
