@@ -146,14 +146,16 @@ func typist(t *testing.T, lines ...string) (source PINSource, shown func() strin
 	done := make(chan string, 1)
 	go func() {
 		var screen []byte
+		seen := 0 // one read may bring the end of a line and the next prompt
 		wait := func(end string) {
-			for buffer := make([]byte, 256); !bytes.HasSuffix(screen, []byte(end)); {
+			for buffer := make([]byte, 256); !bytes.Contains(screen[seen:], []byte(end)); {
 				n, err := master.Read(buffer)
 				if err != nil {
 					return // the test is over
 				}
 				screen = append(screen, buffer[:n]...)
 			}
+			seen += bytes.Index(screen[seen:], []byte(end)) + len(end)
 		}
 		for _, line := range lines {
 			wait(": ")

@@ -1,0 +1,153 @@
+// Package readme runs the README's first steps, so that they stay true.
+package readme
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const pin = "648219\n"
+
+// steps gives the commands of the README's code blocks that come after the heading, block by block, with lines that end
+// in a backslash joined and comments cut off.
+func steps(t *testing.T, heading string) [][]string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(text), heading)
+	if !ok {
+		t.Fatalf("README.md has no heading %q", heading)
+	}
+	after, _, _ = strings.Cut(after, "\n## ")
+	var blocks [][]string
+	for i, part := range strings.Split(after, "\n```") {
+		if i%2 == 0 {
+			continue // between the blocks
+		}
+		part = strings.ReplaceAll(strings.TrimPrefix(part, "\n"), "\\\n", " ")
+		var block []string
+		for line := range strings.Lines(part) {
+			line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
+			block = append(block, strings.TrimSpace(line))
+		}
+		blocks = append(blocks, block)
+	}
+	return blocks
+}
+
+// desk is a folder with the program on the PATH, where commands are typed.
+type desk struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{t: t, dir: t.TempDir()}
+	build := exec.Command("go", "build", "-o", filepath.Join(d.dir, "bin", "birthmark"), "../..")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	d.env = append(os.Environ(),
+		"PATH="+filepath.Join(d.dir, "bin")+":"+os.Getenv("PATH"),
+		"XDG_CONFIG_HOME="+d.dir,
+		"SOFTHSM2_CONF="+filepath.Join(d.dir, "softhsm2.conf"),
+		"BIRTHMARK_MODULE=/usr/lib/softhsm/libsofthsm2.so",
+		"BIRTHMARK_PIN_FILE="+filepath.Join(d.dir, "pin"))
+	d.write("pin", pin, 0o600)
+	return d
+}
+
+func (d *desk) write(name, text string, mode os.FileMode) {
+	d.t.Helper()
+	if err := os.WriteFile(filepath.Join(d.dir, name), []byte(text), mode); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *desk) command(line string) *exec.Cmd {
+	c := exec.Command("bash", "-c", "exec "+line)
+	c.Dir, c.Env = d.dir, d.env
+	return c
+}
+
+func (d *desk) run(line string) {
+	d.t.Helper()
+	if out, err := d.command(line).CombinedOutput(); err != nil {
+		d.t.Fatalf("$ %s\n%s%v", line, out, err)
+	}
+}
+
+// serve starts a fleet and returns once all n units answer.
+func (d *desk) serve(line string, n int) {
+	d.t.Helper()
+	var ports bytes.Buffer
+	c := d.command(line)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { c.Process.Signal(os.Interrupt); c.Wait() })
+	timer := time.AfterFunc(30*time.Second, func() { c.Process.Kill() })
+	defer timer.Stop()
+	for strings.Count(ports.String(), "\n") < n {
+		chunk := make([]byte, 512)
+		k, err := out.Read(chunk)
+		ports.Write(chunk[:k])
+		if err != nil {
+			d.t.Fatalf("$ %s\n%s%v", line, ports.String(), err)
+		}
+	}
+}
+
+func TestOfficerAndOperator(t *testing.T) {
+	blocks := steps(t, "## First steps")
+	if len(blocks) != 3 {
+		t.Fatalf("%d blocks of commands, want the officer's, the operator's and the CI job's", len(blocks))
+	}
+	officer, operator := blocks[0], blocks[1]
+	d := newDesk(t)
+	d.write("softhsm2.conf", "directories.tokendir = "+d.dir+"/tokens\nobjectstore.backend = file\nlog.level = ERROR\n", 0o600)
+	if err := os.MkdirAll(filepath.Join(d.dir, "tokens"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{"officer", "station"} {
+		d.run("softhsm2-util --init-token --free --so-pin 77441122 --label " + token + " --pin " + pin[:6])
+	}
+	// This machine's places for what the README leaves to its reader.
+	here := strings.NewReplacer("/media/vault/", d.dir+"/", "/dev/ttyUSB0", "units/unit-01", "/dev/ttyUSB1", "units/unit-02")
+	order := officer[len(officer)-1] // needs the request, which the operator makes first
+	for _, line := range append(officer[:len(officer)-1:len(officer)-1], operator[0], "cp station/request.pem request.pem", order) {
+		d.run(here.Replace(line))
+	}
+	d.serve("birthmark fleet serve -n 2 --dir units --bundle bundle.cbor --profile demo-sensor", 2)
+	for _, line := range operator[1:] {
+		d.run(here.Replace(line))
+	}
+	if _, err := os.Stat(filepath.Join(d.dir, "birthmark_image.h")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCI(t *testing.T) {
+	d := newDesk(t)
+	d.write("passphrase", "a passphrase for tests\n", 0o600)
+	d.write("softhsm2.conf", "", 0o600)
+	job := steps(t, "## First steps")[2]
+	for _, line := range job[:len(job)-1] {
+		d.run(line)
+	}
+	d.serve(job[len(job)-1], 8)
+	d.run("birthmark unit inspect --bundle bundle.cbor --port units/unit-08")
+}
