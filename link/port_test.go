@@ -232,8 +232,10 @@ func TestClose(t *testing.T) {
 		p2.Close()
 	}
 	select {
-	case err := <-written:
-		t.Errorf("write: %v", err)
+	case err := <-written: // where the other end took a last piece in time; else it hangs in the kernel
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("write: %v", err)
+		}
 	default:
 	}
 }

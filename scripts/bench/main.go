@@ -70,9 +70,8 @@ func line(ctx context.Context, folder string) ([]figures.Figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		signed := station.Signing()
 		station.Run(ctx, []string{u.Port()}, func(r provision.Result) {
-			own := r.Took - r.Waited - (station.Signing() - signed)
+			own := r.Took - r.Waited - r.Signed
 			overhead, err = append(overhead, own.Seconds()*1e3), r.Err
 		})
 		if err := errors.Join(err, u.Close()); err != nil {
