@@ -71,8 +71,5 @@ func (p *program) runFleetServe(ctx context.Context, r fleet.Request, profile st
 			}
 		})
 	})
-	if errors.Is(err, context.Canceled) {
-		return answered // being stopped is how it ends
-	}
-	return err
+	return errors.Join(err, answered)
 }

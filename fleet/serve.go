@@ -1,4 +1,4 @@
-// Package fleet makes units in numbers, for tests.
+// Package fleet serves simulated units in numbers, for tests.
 package fleet
 
 import (
@@ -10,7 +10,8 @@ import (
 	"github.com/birthmark/birthmark/link/sim"
 )
 
-// MaxUnits is how many simulated units one process serves: each has a pseudo-terminal, and Linux hands out 4096 by default.
+// MaxUnits is how many simulated units one process serves: each has a pseudo-terminal, of which Linux hands out 4096 by
+// default, and four open files.
 const MaxUnits = 1000
 
 // ErrUnits is wrapped where a number of units cannot be served.
@@ -19,7 +20,7 @@ var ErrUnits = errors.New("number of units out of range")
 // Request says which units to serve.
 type Request struct {
 	Units     int
-	Dir       string   // exists; ports and state go there
+	Dir       string   // exists; ports and state go there, see sim.Options
 	Anchor    [32]byte // what the image trusts
 	Firmware  [32]byte // the image's hash
 	Product   uint32
@@ -28,8 +29,11 @@ type Request struct {
 	Baud      int     // pace of the line, bits a second; 0 = as fast as it goes
 }
 
-// Serve runs simulated units on pseudo-terminals until the context ends, whose error it returns. ready gets the ports once
-// all units have power.
+// Serve runs simulated units on pseudo-terminals. ready gets the ports once all units have power; the units answer until
+// the context ends, which is no error. Before it returns, every unit is unplugged; their files stay, and the next Serve on
+// the same folder goes on with the same units.
+//
+// Errors wrap ErrUnits, device.ErrNoCgo, or what the system says about a unit's files or terminal.
 func Serve(ctx context.Context, r Request, ready func(ports []string)) (err error) {
 	if r.Units < 1 || r.Units > MaxUnits {
 		return fmt.Errorf("%d units, want 1 to %d: %w", r.Units, MaxUnits, ErrUnits)
@@ -51,5 +55,5 @@ func Serve(ctx context.Context, r Request, ready func(ports []string)) (err erro
 	}
 	ready(ports)
 	<-ctx.Done()
-	return ctx.Err()
+	return nil
 }
