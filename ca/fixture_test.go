@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/asn1"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -40,7 +41,12 @@ type works struct {
 
 func newWorks(t testing.TB) *works {
 	t.Helper()
-	w := &works{root: newKey(t), next: newKey(t), order: newKey(t)}
+	return newWorksWith(t, newKey(t), newKey(t), newKey(t))
+}
+
+func newWorksWith(t testing.TB, root, next, order *ecdsa.PrivateKey) *works {
+	t.Helper()
+	w := &works{root: root, next: next, order: order}
 	text, err := templates.Product("demo-sensor")
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +96,16 @@ func (w *works) sign(t testing.TB, r OrderRequest) *Order {
 func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// fixedKey is the same key in every process, as the workers of a fuzzer need it.
+func fixedKey(t testing.TB, n byte) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), bytes.Repeat([]byte{n}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,18 +171,23 @@ func (it items) sign(t testing.TB, key *ecdsa.PrivateKey) []byte {
 	return append(append(certificate, 0x58, 64), rawSign(t, key, encoded)...)
 }
 
-// rawSign is ECDSA with SHA-256, r || s, low s.
+// rawSign is ECDSA with SHA-256, r || s, low s. It is deterministic (RFC 6979), which fuzzing wants.
 func rawSign(t testing.TB, key *ecdsa.PrivateKey, message []byte) []byte {
 	t.Helper()
 	digest := sha256.Sum256(message)
-	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	der, err := key.Sign(nil, digest[:], crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := key.Params().N; new(big.Int).Lsh(s, 1).Cmp(n) > 0 {
-		s.Sub(n, s)
+	var signature struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(der, &signature); err != nil {
+		t.Fatal(err)
 	}
-	return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
+	n := elliptic.P256().Params().N
+	if new(big.Int).Lsh(signature.S, 1).Cmp(n) > 0 {
+		signature.S.Sub(n, signature.S)
+	}
+	return append(signature.R.FillBytes(make([]byte, 32)), signature.S.FillBytes(make([]byte, 32))...)
 }
 
 // negated is what ends in a signature, with n - s for s: the other signature of the same message.
@@ -178,8 +199,19 @@ func negated(signed []byte) []byte {
 	return changed
 }
 
+// compressed is 02 or 03 and X (SEC 1, 2.3.3).
 func compressed(key *ecdsa.PublicKey) []byte {
-	return elliptic.MarshalCompressed(key.Curve, key.X, key.Y)
+	b := sec1(key)
+	return append([]byte{2 + b[64]&1}, b[1:33]...)
+}
+
+// sec1 is 04, X, Y.
+func sec1(key *ecdsa.PublicKey) []byte {
+	b, err := key.Bytes()
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 func eui(serial uint64) []byte { return binary.BigEndian.AppendUint64(nil, serial) }
@@ -211,4 +243,49 @@ func (w *works) issue(t testing.TB, o *Order, key *ecdsa.PrivateKey, serial EUI6
 		t.Fatal(err)
 	}
 	return issued
+}
+
+// answeringSigner answers with fixed bytes.
+type answeringSigner struct {
+	crypto.Signer
+	answer []byte
+}
+
+func (s answeringSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return s.answer, nil
+}
+
+// watchingSigner signs, and tells what it was asked.
+type watchingSigner struct {
+	crypto.Signer
+	watch func(crypto.SignerOpts)
+}
+
+func (s watchingSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	s.watch(opts)
+	return s.Signer.Sign(random, digest, opts)
+}
+
+// encodeDER is an Ecdsa-Sig-Value (RFC 5480, appendix A), whatever the numbers.
+func encodeDER(t testing.TB, r, s *big.Int) []byte {
+	t.Helper()
+	b, err := asn1.Marshal(struct{ R, S *big.Int }{r, s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// tiringSigner signs so many times.
+type tiringSigner struct {
+	crypto.Signer
+	left int
+}
+
+func (s *tiringSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if s.left == 0 {
+		return nil, errSigner
+	}
+	s.left--
+	return s.Signer.Sign(random, digest, opts)
 }

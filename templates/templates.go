@@ -14,7 +14,7 @@ var files embed.FS
 
 // Product gives the embedded product profile called name. An unknown name is an error that lists those there are.
 func Product(name string) ([]byte, error) {
-	text, err := files.ReadFile(path.Join("product", name+".yaml"))
+	text, err := files.ReadFile("product/" + name + ".yaml") // embed takes no path that climbs
 	if err != nil {
 		return nil, fmt.Errorf("no product profile %q is built in; there are: %s", name, strings.Join(Products(), ", "))
 	}
