@@ -10,10 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/link"
 )
+
+const atecc608 = 0x60 // third byte of the revision, 00 00 60 nn; the one chip type that a profile may ask for
 
 // hello asks who is there.
 func (u *unit) hello(ctx context.Context) (greeted, error) {
@@ -29,13 +32,22 @@ func (u *unit) hello(ctx context.Context) (greeted, error) {
 // admit refuses, before anything is done to it, a unit that could never be provisioned here, and every unit once the
 // order has run out in mid-shift: the next stage locks the chip for good.
 func (u *unit) admit(ctx context.Context, g greeted) (admitted, error) {
-	if err := u.station.Order.Usable(u.station.Test, u.station.Now()); err != nil {
+	order := u.station.Order
+	if err := order.Usable(u.station.Test, u.station.Now()); err != nil {
 		return admitted{}, err
 	}
-	if g.State == link.Foreign {
-		return admitted{}, fmt.Errorf("chip %x is locked with a configuration that is not ours: %w", u.chip, ErrSetAside)
+	var err error
+	switch {
+	case g.State == link.Foreign:
+		err = errors.New("it is locked with a configuration that is not ours")
+	case g.Revision[2] != atecc608:
+		err = fmt.Errorf("revision %x is not that of an %s", g.Revision, order.Profile.Chip.Type)
+	case !slices.Equal(g.Peers, order.Profile.Peers):
+		err = fmt.Errorf("unit's firmware talks to products %d, the profile says %d: %w", g.Peers, order.Profile.Peers, ca.ErrOtherRoot)
+	default:
+		err = order.Fits(g.AnchorHash, g.Product, g.Firmware)
 	}
-	if err := u.station.Order.Fits(g.AnchorHash, g.Product, g.Firmware); err != nil {
+	if err != nil {
 		return admitted{}, fmt.Errorf("chip %x: %w: %w", u.chip, err, ErrSetAside)
 	}
 	if len(g.UnitCertificate) > 0 {

@@ -53,6 +53,7 @@ func TestLanesApart(t *testing.T) {
 		{"unplugged on the way", spoilt(sim.Fault{CutAfter: 300}), []error{link.ErrGone}},
 		{"another root's image", built(func(i *device.Image) { i.AnchorHash[0]++ }), []error{ca.ErrOtherRoot, ErrSetAside}},
 		{"another product's image", built(func(i *device.Image) { i.Product++ }), []error{ca.ErrOtherRoot, ErrSetAside}},
+		{"an image for other peers", built(func(i *device.Image) { i.Peers = append([]uint32{1}, i.Peers...) }), []error{ca.ErrOtherRoot, ErrSetAside}},
 		{"a chip locked by somebody else", f.foreignChip(), []error{ErrSetAside}},
 		{"good", f.unit(sim.Options{}).Port(), nil},
 	}

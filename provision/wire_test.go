@@ -90,6 +90,7 @@ func TestLies(t *testing.T) {
 	}{
 		{"another protocol", result(verbHello, 0, 2), Hello, []error{ErrRetry, link.ErrGarbage}, 0},
 		{"a foreign configuration", result(verbHello, 6, link.Foreign), Hello, []error{ErrSetAside}, 0},
+		{"another chip's revision", result(verbHello, 1, [4]byte{0, 0, 0x50, 0}), Hello, []error{ErrSetAside}, 0},
 		{"another root", result(verbHello, 3, [32]byte{1}), Hello, []error{ErrSetAside, ca.ErrOtherRoot}, 0},
 		{"another product", result(verbHello, 4, 8), Hello, []error{ErrSetAside, ca.ErrOtherRoot}, 0},
 		{"certificates that are none", onReply(verbHello, func(_, r message) message {
