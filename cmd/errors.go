@@ -101,7 +101,7 @@ var outcomes = []struct {
 	{ledger.ErrConflict, exitLedger, "look the unit up with 'birthmark ledger show' before anything else is done with it"},
 	{ledger.ErrVoid, exitLedger, "this unit was retired; its serial number is not used again"},
 	{ledger.ErrState, exitLedger, "look the unit up with 'birthmark ledger show'"},
-	{errLedger, exitLedger, "check the ledger's path and its permissions; 'birthmark station init' makes a new one"},
+	{errLedger, exitLedger, "check the ledger's path, its permissions and its disk; an order that is in use never gets a new ledger"},
 
 	{link.ErrNoPort, exitPort, "check the cable and the name; serial ports are /dev/ttyUSB*, /dev/ttyACM* or what 'birthmark fleet serve' printed"},
 	{link.ErrPortBusy, exitPort, "close the other program that has the port open"},

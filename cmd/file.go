@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // answer prints a command's answer: v as JSON with --json, else what text writes.
@@ -36,7 +37,7 @@ func absent(path string) error {
 		return nil
 	}
 	if err == nil {
-		err = &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+		err = &fs.PathError{Op: "create", Path: path, Err: syscall.EEXIST}
 	}
 	return err
 }

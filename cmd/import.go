@@ -75,6 +75,9 @@ func (p *program) importBook(ctx context.Context, b, other *ledger.Book, anchor 
 		Doubles: []doubleJSON{},
 	}
 	for _, d := range findings.Doubles {
+		if d.Here.Station == "" { // not imported: this book's own
+			d.Here.Station = b.Identity().Station
+		}
 		v, err := doubleView(d)
 		if err != nil {
 			return err

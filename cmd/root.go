@@ -131,6 +131,7 @@ func noSubcommand(c *cobra.Command, args []string) error {
 		}
 		return fmt.Errorf("%q wants a subcommand: %s", c.CommandPath(), strings.Join(names, ", "))
 	}
+	c.SuggestionsMinimumDistance = 2 // two letters wrong, as cobra's own message has it
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		return fmt.Errorf("%q has no subcommand %q; is it %s?", c.CommandPath(), args[0], strings.Join(near, " or "))
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
+
+	"github.com/birthmark/birthmark/hsm"
 )
 
 // settings are a machine's own: where its token, book and order are. Flag > environment (BIRTHMARK_KEY and so on) > file >
@@ -99,6 +101,11 @@ func (p *program) load(c *cobra.Command) error {
 	}
 	if p.settings.Baud <= 0 {
 		return usage("baud %d: want a speed in bits a second, such as 115200", p.settings.Baud)
+	}
+	if p.settings.Key != "" {
+		if _, err := hsm.ParseURI(p.settings.Key); err != nil {
+			return usage("key: %w", err)
+		}
 	}
 	if p.settings.Module != "" {
 		// What loads it takes absolute paths alone: the search path of libraries is no place for a token's module.

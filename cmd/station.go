@@ -43,7 +43,9 @@ func (p *program) stationInit() *cobra.Command {
 settings (birthmark.yaml). Put the order file that comes back there as
 current.order.
 
-The folder may be moved: its settings name what is in it by relative paths.`,
+The folder may be moved: its settings name what is in it by relative paths. It is
+never made anew for an order that is in use: a second ledger would give out the
+same serial numbers again.`,
 		Example: `  birthmark station init --name line-1 --dir station --bundle bundle.cbor \
     --module /usr/lib/softhsm/libsofthsm2.so \
     --key 'pkcs11:token=station;object=order-1'`,
@@ -249,8 +251,9 @@ func (p *program) atStation(ctx context.Context, test bool, use func(*provision.
 		return inLedger(err)
 	}
 	defer func() {
-		if closing := book.Close(); closing != nil {
-			err = errors.Join(err, inLedger(closing))
+		closing := inLedger(book.Close())
+		if closing != nil && err != error(reported{exitLedger}) { // whose units said the same
+			err = errors.Join(err, closing)
 		}
 	}()
 	options, err := p.keyOptions(nil)
