@@ -111,6 +111,7 @@ func verifyTwin(t *testing.T, o *ca.Order, twin []byte, u *ca.UnitCertificate) {
 
 // Eight lanes, three shifts: each unit has a serial number of its own, and the book all of them.
 func TestLanes(t *testing.T) {
+	t.Parallel()
 	const lanes, shifts = 8, 3
 	f := newFactory(t, lanes*shifts)
 	s := f.station()

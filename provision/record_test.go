@@ -20,6 +20,7 @@ var errToken = errors.New("token removed")
 
 // A key that does not sign, or signs something else: nothing is recorded, and the unit goes on when the key is well again.
 func TestKeyFails(t *testing.T) {
+	t.Parallel()
 	f := newFactory(t, 100)
 	other := newKey(t)
 	s := f.station()
@@ -372,6 +373,7 @@ func TestBorrowedCertificate(t *testing.T) {
 // The disk is full when a stage begins: nothing leaves the station that is not recorded, and the unit goes on when there is
 // room again.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	f := newFactory(t, 10)
 	f.station() // the book has the order
 	for stage, has := range map[Stage]ledger.State{Reserve: 0, Sign: ledger.Reserved, Commit: ledger.Reserved, Close: ledger.Committed} {

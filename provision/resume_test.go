@@ -49,6 +49,7 @@ func (f *factory) finish(u *sim.Unit, had ledger.Entry) {
 
 // The station is killed as each stage begins.
 func TestKilledAtEachStage(t *testing.T) {
+	t.Parallel()
 	f := newFactory(t, 100)
 	f.closeBook()
 	for _, stage := range journeyStages {
@@ -71,6 +72,7 @@ func TestKilledAtEachStage(t *testing.T) {
 
 // The station is killed a moment after each stage began, three times each.
 func TestKilledAnywhere(t *testing.T) {
+	t.Parallel()
 	const rounds, longest, seed = 3, 4000, 1 // the longest moment in microseconds
 	random := rand.New(rand.NewPCG(seed, seed))
 	f := newFactory(t, 100)
@@ -114,6 +116,7 @@ func (f *factory) killAfter(u *sim.Unit, stage Stage, moment time.Duration) {
 
 // The unit is unplugged as each stage begins.
 func TestUnpluggedAtEachStage(t *testing.T) {
+	t.Parallel()
 	f := newFactory(t, 100)
 	for _, stage := range journeyStages {
 		u := f.unit(sim.Options{})
@@ -146,6 +149,7 @@ func TestUnpluggedAtEachStage(t *testing.T) {
 
 // The run is cancelled as each stage begins. Then nothing more is asked of the unit, and nothing signed goes unrecorded.
 func TestCancelledAtEachStage(t *testing.T) {
+	t.Parallel()
 	f := newFactory(t, 100)
 	ends := map[Stage]Stage{Check: Reserve, Sign: Install, Commit: Install}
 	for _, stage := range journeyStages {
@@ -197,6 +201,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 
 // The unit loses its power at a byte that it writes to its chip or flash, each of them with -every-cut.
 func TestPowerCut(t *testing.T) {
+	t.Parallel()
 	const sample = 13 // bytes between two cuts
 	f := newFactory(t, 5000)
 	s := f.station()

@@ -79,7 +79,7 @@ type Result struct {
 	Err     error
 	Stage   Stage         // where it ended
 	Chip    string        // "" if the unit never said
-	Took    time.Duration // from opening the port to the end of the last stage
+	Took    time.Duration // from opening the port to the end of the last stage; closing it comes after
 	Waited  time.Duration // of it, waiting for the unit and the wire
 	Signed  time.Duration // of it, waiting for the order key
 }

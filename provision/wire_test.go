@@ -63,8 +63,9 @@ func point(key *ecdsa.PrivateKey) [64]byte {
 }
 
 // A unit that lies, or somebody on its wire who does: what the station says, and how far the book has come by then. The same
-// unit without the lie is provisioned afterwards unless a certificate went to another key.
+// unit without the lie is provisioned afterwards.
 func TestLies(t *testing.T) {
+	t.Parallel()
 	f := newFactory(t, 100)
 	s := f.station()
 	thief := newKey(t)
