@@ -90,5 +90,7 @@ func (e *eeprom) close() error {
 		return nil
 	}
 	e.restore()
-	return errors.Join(e.err, e.file.Close())
+	// Unlocked by name: a process that is forked at this moment has a copy of the descriptor until it executes its
+	// program, and close alone would leave the lock with that copy.
+	return errors.Join(e.err, syscall.Flock(int(e.file.Fd()), syscall.LOCK_UN), e.file.Close())
 }

@@ -178,7 +178,9 @@ func (p *Port) Close() error {
 	case <-time.After(closeWait):
 	}
 	err := p.driver.Close()
-	if unlock := unix.Close(p.lock); err == nil {
+	// Unlocked by name: a process that is forked at this moment has a copy of the descriptor until it executes its program,
+	// and close alone would leave the lock with that copy.
+	if unlock := errors.Join(unix.Flock(p.lock, unix.LOCK_UN), unix.Close(p.lock)); err == nil {
 		err = unlock
 	}
 	if err != nil {
