@@ -18,8 +18,8 @@ func (p *program) cert() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cert",
 		Short: "Certificates: C509, X.509 as DER or PEM, and JSON",
-		Long: `Files may be C509, DER, PEM or JSON; which one is seen from their first byte. FILE
-- is standard input.`,
+		Long: `Files may be C509, DER, PEM or JSON; which one is seen from their first byte.
+FILE - is standard input.`,
 	}
 	c.AddCommand(p.certShow(), p.certConvert(), p.certVerify())
 	return c
@@ -29,9 +29,9 @@ func (p *program) certShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show FILE",
 		Short: "Show a certificate for people, or with --json for machines",
-		Long: `Shows the fields of a certificate in any of the formats; FILE - is standard input.
-Of an order or a unit it also says which, as the profile has it. Nothing is
-verified. --json gives what 'birthmark cert convert --to json' writes.`,
+		Long: `Shows the fields of a certificate in any of the formats; FILE - is standard
+input. Of an order or a unit it also says which, as the profile has it. Nothing
+is verified. --json gives what 'birthmark cert convert --to json' writes.`,
 		Example: `  birthmark cert show certificates/02-1A-2B-00-00-00-00-01.c509`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -105,10 +105,10 @@ func (p *program) certVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify FILE (--order FILE | --issuer FILE)",
 		Short: "Verify a certificate: a unit's under its order as a unit would, or any under its issuer",
-		Long: `With --order and --bundle, typed or configured, verifies a unit's C509 certificate
-as a unit in the field does: profile, root, range, both signatures. With
---issuer, verifies the signature alone, under the issuer's certificate in any
-format; that says nothing about what the certificate may be used for.`,
+		Long: `With --order and --bundle, typed or configured, verifies a unit's C509
+certificate as a unit in the field does: profile, root, range, both signatures.
+With --issuer, verifies the signature alone, under the issuer's certificate in
+any format; that says nothing about what the certificate may be used for.`,
 		Example: `  birthmark cert verify certificates/02-1A-2B-00-00-00-00-01.c509 \
     --order station/current.order --bundle bundle.cbor
   birthmark cert verify certificates/order-1.pem --issuer certificates/root.pem`,

@@ -57,9 +57,9 @@ func (p *program) hsmTest() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "test --key URI",
 		Short: "Try whether a token keeps its promises, on a throwaway key that is destroyed afterwards",
-		Long: `Makes a throwaway key and tries what must fail: to read its value, to wrap it, to
-copy it as extractable, to change its attributes, to sign what is no digest; and
-what must work. Attributes are a token's claim, so they are tried.`,
+		Long: `Makes a throwaway key and tries what must fail: to read its value, to wrap it,
+to copy it as extractable, to change its attributes, to sign what is no digest;
+and what must work. Attributes are a token's claim, so they are tried.`,
 		Example: `  birthmark hsm test --module /usr/lib/softhsm/libsofthsm2.so \
     --key pkcs11:token=station`,
 		Args: cobra.NoArgs,
@@ -107,9 +107,9 @@ func (p *program) hsmBench() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench --key URI",
 		Short: "Measure signatures a second, beside the bare calls of the module in the same run",
-		Long: `Signs with the key of the URI, or with a throwaway key where it names none: through
-Birthmark, which verifies every signature, and through the module's bare calls,
-with and without that verification. All three alternate within one run.`,
+		Long: `Signs with the key of the URI, or with a throwaway key where it names none:
+through Birthmark, which verifies every signature, and through the module's bare
+calls, with and without that verification. All three alternate within one run.`,
 		Example: `  birthmark hsm bench --module /usr/lib/softhsm/libsofthsm2.so \
     --key pkcs11:token=station --time 10s`,
 		Args: cobra.NoArgs,

@@ -18,11 +18,11 @@ func (p *program) ledgerImport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Bring another station's ledger together with this one, and find what was signed twice",
-		Long: `Proves the other station's ledger as 'birthmark ledger verify' does, compares each
-of its units with all that are known here by serial number, key and chip, and
-copies what contradicts nothing beside this station's own units. A serial number,
-a key or a chip that two certificates name is named with both of them, is not
-copied, and ends in exit code 9: it is proof that somebody signed twice.`,
+		Long: `Proves the other station's ledger as 'birthmark ledger verify' does, compares
+each of its units with all that are known here by serial number, key and chip,
+and copies what contradicts nothing beside this station's own units. A serial
+number, a key or a chip that two certificates name is named with both of them,
+is not copied, and ends in exit code 9: it is proof that somebody signed twice.`,
 		Example: `  birthmark ledger import --config station/birthmark.yaml /media/stick/ledger.db`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

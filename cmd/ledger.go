@@ -217,8 +217,8 @@ func (p *program) ledgerExport() *cobra.Command {
 		Use:   "export --out DIR",
 		Short: "Write every certificate of the ledger into a new folder",
 		Long: `Writes SERIAL.c509 and, where there is a twin, SERIAL.pem for each unit, and
-order-NUMBER.c509 and order-NUMBER.pem for each order, with root.pem beside them,
-so that other tools can check them:
+order-NUMBER.c509 and order-NUMBER.pem for each order, with root.pem beside
+them, so that other tools can check them:
 
   openssl verify -CAfile DIR/root.pem -untrusted DIR/order-1.pem DIR/SERIAL.pem`,
 		Example: `  birthmark ledger export --config station/birthmark.yaml --out certificates`,

@@ -20,14 +20,15 @@ func (p *program) provision() *cobra.Command {
 		Use:   "provision --port PORT [--port PORT ...]",
 		Short: "Give the unit on each port its identity",
 		Long: `Takes the unit on each port from blank to sealed: its chip is configured and
-locked, it makes its key and proves it, gets its certificate signed, recorded and
-written back, and is sealed. Several ports work side by side; one unit's failure
-touches no other.
+locked, it makes its key and proves it, gets its certificate signed, recorded
+and written back, and is sealed. Several ports work side by side; one unit's
+failure touches no other.
 
-What cannot be undone: the chip's configuration and data zone are locked in stage
-2 (prepare), its certificate slot in stage 10 (seal). Everything before stage 2
-refuses without touching the unit. A run that stops anywhere is continued by
-running the same command again: same serial number, same certificate.
+What cannot be undone: the chip's configuration and data zone are locked in
+stage 2 (prepare), its certificate slot in stage 10 (seal). Everything before
+stage 2 refuses without touching the unit. A run that stops anywhere is
+continued by running the same command again: same serial number, same
+certificate.
 
 One line per unit goes to standard output (with --json one object per line),
 failures and hints to standard error.`,

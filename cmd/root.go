@@ -86,8 +86,8 @@ Security officers start with 'birthmark ca init', production lines with
 
 The answer goes to standard output, what is for people to standard error. Exit
 codes: 0 good, 1 internal, 2 usage or configuration, 3 refused by policy or
-order, 4 unit failed (may be retried), 5 unit set aside, 6 port, 7 HSM,
-8 ledger, 9 verification failed, 130 interrupted.`,
+order, 4 unit failed (may be retried), 5 unit set aside, 6 port, 7 HSM, 8
+ledger, 9 verification failed, 130 interrupted.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},

@@ -35,6 +35,7 @@ const (
 	environment   = "BIRTHMARK"
 	settingsName  = "birthmark.yaml"
 	defaultBundle = "bundle.cbor"
+	defaultLedger = "ledger.db"
 	noDescriptor  = -1
 )
 
@@ -51,7 +52,7 @@ var allSettings = []setting{
 	{"baud", 115200, false, "speed of the serial line, bits a second"},
 	{"bundle", defaultBundle, true, "the authority's bundle, from 'birthmark ca bundle'"},
 	{"key", "", false, "the key or its token: PKCS#11 URI, or a key file"},
-	{"ledger", "ledger.db", true, "the station's ledger"},
+	{"ledger", defaultLedger, true, "the station's ledger"},
 	{"module", "", true, "PKCS#11 module (shared library) of the token"},
 	{"order", "", true, "the order file, from 'birthmark ca order'"},
 	{"pin-credential", "", false, "name of a systemd credential that holds the PIN"},

@@ -27,7 +27,6 @@ func (p *program) station() *cobra.Command {
 // What is in a station's folder, beside its settings.
 const (
 	requestName = "request.pem"
-	ledgerName  = "ledger.db"
 	orderName   = "current.order"
 )
 
@@ -43,9 +42,9 @@ func (p *program) stationInit() *cobra.Command {
 settings (birthmark.yaml). Put the order file that comes back there as
 current.order.
 
-The folder may be moved: its settings name what is in it by relative paths. It is
-never made anew for an order that is in use: a second ledger would give out the
-same serial numbers again.`,
+The folder may be moved: its settings name what is in it by relative paths. It
+is never made anew for an order that is in use: a second ledger would give out
+the same serial numbers again.`,
 		Example: `  birthmark station init --name line-1 --dir station --bundle bundle.cbor \
     --module /usr/lib/softhsm/libsofthsm2.so \
     --key 'pkcs11:token=station;object=order-1'`,
@@ -87,7 +86,7 @@ func (p *program) runStationInit(ctx context.Context, name, folder string, exist
 	}
 	err = newFolder(folder, func(folder string) error {
 		hash := anchor.Hash()
-		book, err := ledger.Create(filepath.Join(folder, ledgerName), ledger.Identity{
+		book, err := ledger.Create(filepath.Join(folder, defaultLedger), ledger.Identity{
 			Anchor: hash, Authority: hex.EncodeToString(hash[:4]), Station: name, Test: anchor.Name().Test(),
 		})
 		if err != nil {
@@ -123,7 +122,7 @@ func (p *program) stationSettings(folder string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	s := map[string]string{"key": key, "ledger": ledgerName, "order": orderName, "bundle": defaultBundle}
+	s := map[string]string{"key": key, "ledger": defaultLedger, "order": orderName, "bundle": defaultBundle}
 	for name, value := range map[string]string{"module": p.settings.Module, "pin-file": pinFile, "pin-env": p.settings.PINEnv, "pin-credential": p.settings.PINCredential} {
 		if value != "" {
 			s[name] = value
@@ -138,9 +137,9 @@ func (p *program) stationRequest() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "request --name NAME --key URI [--out FILE]",
 		Short: "Make the key and the request for a further order",
-		Long: `Each order has a key of its own, so that destroying the key closes the order. When
-the order file is there, point key and order in the station's settings to the new
-ones.`,
+		Long: `Each order has a key of its own, so that destroying the key closes the order.
+When the order file is there, point key and order in the station's settings to
+the new ones.`,
 		Example: `  birthmark station request --name line-1 \
     --key 'pkcs11:token=station;object=order-2' --out request-2.pem`,
 		Args: cobra.NoArgs,

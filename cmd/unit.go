@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -24,9 +25,10 @@ func (p *program) unitInspect() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "inspect --port PORT",
 		Short: "Ask a unit what it is and verify what it carries; changes nothing",
-		Long: `Asks the unit on a port for its state and its certificates and verifies them as a
-peer would, against the authority of --bundle where there is one. A unit's own
-key is not exercised: a sealed unit proves it only in a handshake.`,
+		Long: `Asks the unit on a port for its state and its certificates and verifies them as
+a peer would, against the authority of --bundle where there is one. Where there
+is a ledger, too, it looks for another certificate over the same serial number.
+A unit's own key is not exercised: a sealed unit proves it only in a handshake.`,
 		Example: `  birthmark unit inspect --port /dev/ttyUSB0 --config station/birthmark.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -43,13 +45,25 @@ key is not exercised: a sealed unit proves it only in a handshake.`,
 			if checked {
 				err = r.Verify(anchor)
 			}
+			if checked && err == nil {
+				err = p.compare(c.Context(), r)
+			}
 			view := inspection(r, checked, err)
 			return errors.Join(p.answer(view, func() { p.writeInspection(r, view) }), err)
 		},
 	}
 	c.Flags().StringVar(&port, "port", "", "serial port of the unit")
-	settingFlags(c, "bundle", "baud")
+	settingFlags(c, "bundle", "ledger", "baud")
 	return required(c, "port")
+}
+
+// compare looks the unit up in the ledger where there is one.
+func (p *program) compare(ctx context.Context, r *provision.Inspection) error {
+	err := p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, _ ca.Anchor) error { return r.Compare(ctx, b) })
+	if errors.Is(err, fs.ErrNotExist) && p.settings.Ledger == defaultLedger {
+		return nil
+	}
+	return err
 }
 
 // inspectionJSON is what --json shows of a unit.
@@ -116,9 +130,9 @@ func (p *program) unitRetire() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "retire --serial EUI --reason TEXT",
 		Short: "Set a unit aside in the ledger for good: its serial number is never used again",
-		Long: `Marks a unit that was begun and will not be finished as void, so that the order's
-sum comes out even. A finished unit cannot be retired. The order's count includes
-void units.`,
+		Long: `Marks a unit that was begun and will not be finished as void, so that the
+order's sum comes out even. A finished unit cannot be retired. The order's count
+includes void units.`,
 		Example: `  birthmark unit retire --config station/birthmark.yaml \
     --serial 02-1A-2B-00-00-00-00-07 --reason 'chip broken off'`,
 		Args: cobra.NoArgs,
