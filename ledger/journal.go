@@ -54,7 +54,7 @@ type line struct {
 //	reserved       serial (8), order (2), chip (9), key (64), issue time (8)
 //	committed      the log leaf, see log.go
 //	closed, void   serial (8)
-//	order added    number (2), fingerprint (32), first (8), last (8), count (8), product (4), sequence (8), file
+//	order added    number (2), fingerprint (32), first (8), last (8), count (8), product (4), file
 //	book imported  SHA-256 of each foreign record in turn, see import.go
 type tip struct {
 	sequence int64

@@ -32,7 +32,7 @@ func testOrder(number uint16, count uint64) Order {
 	first := 0x8000_0000_0000_0000 | uint64(number)<<16
 	return Order{
 		Number: number, Fingerprint: sha256.Sum256([]byte{byte(number)}), First: first, Last: first | 0xffff,
-		Count: count, Product: 7, Sequence: uint64(number), File: []byte("order file"),
+		Count: count, Product: 7, File: []byte("order file"),
 	}
 }
 

@@ -17,7 +17,6 @@ type Order struct {
 	First, Last uint64   // range of serial numbers, both included
 	Count       uint64   // units that may be built, at most the size of the range
 	Product     uint32
-	Sequence    uint64 // among the authority's orders
 	File        []byte // the signed order file as it came
 }
 
@@ -29,7 +28,6 @@ func (o Order) content() []byte {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	b = binary.BigEndian.AppendUint32(b, o.Product)
-	b = binary.BigEndian.AppendUint64(b, o.Sequence)
 	return append(b, o.File...)
 }
 
@@ -39,8 +37,8 @@ func (o Order) check() error {
 		return errors.New("range ends before it begins")
 	case o.Count == 0 || o.Count-1 > o.Last-o.First:
 		return fmt.Errorf("count %d does not fit the range", o.Count)
-	case o.Count > math.MaxInt64 || o.Sequence > math.MaxInt64:
-		return errors.New("count or sequence number over 2^63 - 1")
+	case o.Count > math.MaxInt64:
+		return errors.New("count over 2^63 - 1")
 	case len(o.File) == 0:
 		return errors.New("order file is empty")
 	}
@@ -80,8 +78,8 @@ func (b *Book) addOrder(ctx context.Context, tx *sql.Tx, order Order) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?)", order.Number, order.Fingerprint[:],
-		bytes64(order.First), bytes64(order.Last), order.Count, order.Product, order.Sequence, order.File)
+	_, err = tx.ExecContext(ctx, "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)", order.Number, order.Fingerprint[:],
+		bytes64(order.First), bytes64(order.Last), order.Count, order.Product, order.File)
 	if err != nil {
 		return err
 	}
@@ -101,7 +99,7 @@ func (b *Book) Orders(ctx context.Context) (list []Order, err error) {
 }
 
 func orders(ctx context.Context, tx *sql.Tx) ([]Order, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT number, fingerprint, first, last, count, product, sequence, file FROM orders ORDER BY number")
+	rows, err := tx.QueryContext(ctx, "SELECT number, fingerprint, first, last, count, product, file FROM orders ORDER BY number")
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +107,7 @@ func orders(ctx context.Context, tx *sql.Tx) ([]Order, error) {
 	var list []Order
 	for rows.Next() {
 		var o Order
-		err := rows.Scan(&o.Number, blob(o.Fingerprint[:]), (*number64)(&o.First), (*number64)(&o.Last), &o.Count, &o.Product, &o.Sequence, &o.File)
+		err := rows.Scan(&o.Number, blob(o.Fingerprint[:]), (*number64)(&o.First), (*number64)(&o.Last), &o.Count, &o.Product, &o.File)
 		if err != nil {
 			return nil, err
 		}

@@ -34,7 +34,6 @@ CREATE TABLE orders (
 	last        BLOB    NOT NULL CHECK (length(last) = 8),
 	count       INTEGER NOT NULL CHECK (count > 0),
 	product     INTEGER NOT NULL CHECK (product BETWEEN 0 AND 4294967295),
-	sequence    INTEGER NOT NULL CHECK (sequence >= 0),
 	file        BLOB    NOT NULL
 ) STRICT;
 

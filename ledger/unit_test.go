@@ -281,7 +281,7 @@ func TestOrders(t *testing.T) {
 		"count is nothing":          other(func(o *Order) { o.Count = 0 }),
 		"count exceeds the range":   other(func(o *Order) { o.Count = 0x10001 }),
 		"count exceeds the column":  other(func(o *Order) { o.First, o.Last, o.Count = 0, ^uint64(0), 1<<63 }),
-		"number exceeds the column": other(func(o *Order) { o.Sequence = 1 << 63 }),
+		"number exceeds the column": other(func(o *Order) { o.Count = 1 << 63 }),
 		"no file":                   other(func(o *Order) { o.File = nil }),
 	} {
 		if err := b.AddOrder(ctx, o); err == nil {

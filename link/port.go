@@ -75,8 +75,13 @@ func Ports() []string {
 
 // lockDevice opens the device a second time and holds an exclusive flock on it. The driver's own exclusive mode does
 // not stop root. A lock on the device itself leaves no stale files, needs no directory that all users may write, and
-// is the one that pyserial, tio and picocom take too.
+// is the one that pyserial, tio and picocom take too. Only a character device is opened: closing a descriptor of a file
+// that is no port could drop somebody's POSIX locks on it, the ledger's among them.
 func lockDevice(path string) (int, error) {
+	var device unix.Stat_t
+	if err := unix.Stat(path, &device); err == nil && device.Mode&unix.S_IFMT != unix.S_IFCHR {
+		return 0, fmt.Errorf("%w: not a device", ErrNoPort)
+	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	switch {
 	case err == unix.EBUSY: // another process has it in exclusive mode

@@ -19,7 +19,6 @@ func row(o *ca.Order) ledger.Order {
 		Last:        uint64(c.Range.Last),
 		Count:       o.Count,
 		Product:     c.Product,
-		Sequence:    uint64(o.Number()), // an order's number is its place in the authority's chain
 		File:        o.File,
 	}
 }

@@ -94,7 +94,6 @@ func TestVerifyBookOrders(t *testing.T) {
 		"range":         func(o *ledger.Order) { o.Last++ },
 		"number":        func(o *ledger.Order) { o.Number++ },
 		"fingerprint":   func(o *ledger.Order) { o.Fingerprint[0]++ },
-		"sequence":      func(o *ledger.Order) { o.Sequence++ },
 	} {
 		b := f.newBook(name)
 		o := row(f.order)
