@@ -70,7 +70,7 @@ func keyHash(key *ecdsa.PublicKey) [32]byte {
 func point(key *ecdsa.PublicKey) [pointSize]byte {
 	b, err := key.Bytes() // SEC 1, 2.3.3: 04, X, Y
 	if err != nil {
-		panic(err) // every key passed p256Key or publicKey
+		panic(err) // every key was read as a point, by this package or by who opened it, and is on P-256 by p256Key
 	}
 	return [pointSize]byte(b[1:])
 }
@@ -84,14 +84,11 @@ func publicKey(xy [pointSize]byte) (*ecdsa.PublicKey, error) {
 	return key, nil
 }
 
-// p256Key narrows a public key to the only kind that units can check: ECDSA, a point of P-256. Others wrap ErrMalformed.
+// p256Key narrows a public key to the only kind that units can check: ECDSA on P-256. Others wrap ErrMalformed.
 func p256Key(key crypto.PublicKey) (*ecdsa.PublicKey, error) {
 	k, ok := key.(*ecdsa.PublicKey)
 	if !ok || k.Curve != elliptic.P256() {
 		return nil, fmt.Errorf("key is %T, want ECDSA on P-256: %w", key, ErrMalformed)
-	}
-	if _, err := k.Bytes(); err != nil {
-		return nil, fmt.Errorf("key: %w: %w", err, ErrMalformed)
 	}
 	return k, nil
 }

@@ -108,12 +108,11 @@ func Init(random io.Reader, root, next crypto.Signer, r InitRequest) (*Authority
 		r.Prefix = localPrefix()
 	}
 	name := newRootName(r.Test, 1)
-	at := r.Now.UTC().Truncate(time.Second)
-	native, err := signRootCertificate(random, root, name, at)
+	native, err := signRootCertificate(random, root, name, r.Now)
 	if err != nil {
 		return nil, err
 	}
-	der, err := rootX509(random, r.Name, name, root, at)
+	der, err := rootX509(random, r.Name, name, root, r.Now)
 	if err != nil {
 		return nil, err
 	}

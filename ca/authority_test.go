@@ -57,6 +57,11 @@ func TestInit(t *testing.T) {
 	if a.Anchor.Name() != (RootName{1, 1}) || !a.Anchor.Key().Equal(&w.root.PublicKey) || a.Anchor.Next() != keyHash(&w.next.PublicKey) {
 		t.Errorf("anchor %x", a.Anchor)
 	}
+	for _, name := range []string{"root-1.pem", "root-1.c509", "authority.yaml"} {
+		if info, err := os.Stat(w.path(name)); err != nil || info.Mode().Perm() != 0o644 { // nothing in it is secret
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
 	w.reload(t, 0)
 	if w.authority.Anchor != a.Anchor || w.authority.Prefix.String() != a.Prefix.String() {
 		t.Errorf("loaded %+v", w.authority)
@@ -303,13 +308,16 @@ func TestLoadNoticesBrokenChains(t *testing.T) {
 func TestLoadNoticesForbiddenOrders(t *testing.T) {
 	for _, test := range []struct {
 		name   string
+		forked bool // it follows another order 1
 		change func(w *works, o *OrderCertificate)
 	}{
-		{"an overlap", func(w *works, o *OrderCertificate) { o.Range = w.authority.Orders[0].Certificate.Range }},
-		{"an order key used before", func(w *works, o *OrderCertificate) { o.Key = &w.order.PublicKey }},
-		{"the next root's key", func(w *works, o *OrderCertificate) { o.Key = &w.next.PublicKey }},
-		{"another prefix", func(w *works, o *OrderCertificate) { o.Range = Range{0x0400000000000001, 0x0400000000000002} }},
-		{"a time before order 1", func(w *works, o *OrderCertificate) { o.IssuedAt = w.authority.Orders[0].Issued.Add(-time.Second) }},
+		{"another chain", true, func(*works, *OrderCertificate) {}},
+		{"an overlap", false, func(w *works, o *OrderCertificate) { o.Range = w.authority.Orders[0].Certificate.Range }},
+		{"an order key used before", false, func(w *works, o *OrderCertificate) { o.Key = &w.order.PublicKey }},
+		{"the next root's key", false, func(w *works, o *OrderCertificate) { o.Key = &w.next.PublicKey }},
+		{"another prefix", false, func(w *works, o *OrderCertificate) { o.Range = Range{0x0400000000000001, 0x0400000000000002} }},
+		{"the number 3", false, func(_ *works, o *OrderCertificate) { o.Name[3] = 3 }},
+		{"a time before order 1", false, func(w *works, o *OrderCertificate) { o.IssuedAt = w.authority.Orders[0].Issued.Add(-time.Second) }},
 	} {
 		w := newWorks(t)
 		first := w.firstOrder(t, 10)
@@ -318,6 +326,10 @@ func TestLoadNoticesForbiddenOrders(t *testing.T) {
 			t.Fatal(err)
 		}
 		test.change(w, draft)
+		previous := first.hash()
+		if test.forked {
+			previous[0] ^= 1
+		}
 		certificate, err := signOrderCertificate(rand.Reader, w.root, draft)
 		if err != nil {
 			t.Fatal(err)
@@ -326,8 +338,7 @@ func TestLoadNoticesForbiddenOrders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hash := first.hash()
-		file := payloadOf(t, first).with(payloadPrevious, hash[:]).with(payloadCertificate, certificate.Raw).with(payloadX509, form).
+		file := payloadOf(t, first).with(payloadPrevious, previous[:]).with(payloadCertificate, certificate.Raw).with(payloadX509, form).
 			with(payloadCount, 1).with(payloadIssued, certificate.IssuedAt.Unix()).signed(t, w.root)
 		if _, err := ParseOrder(file); err != nil {
 			t.Fatalf("%s: it is no order to begin with: %v", test.name, err)

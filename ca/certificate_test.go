@@ -392,6 +392,29 @@ func TestCertificatesRoundTrip(t *testing.T) {
 	})
 }
 
+func TestRootCertificatesRefused(t *testing.T) {
+	b := newBirth(t)
+	it := items{2, []byte{3}, 0, nil, 1_800_000_000, nil, []byte{1, 3}, 1, compressed(&b.root.PublicKey), []any{-2, 32, -4, 1}}
+	if err := verifyRootCertificate(it.sign(t, b.root), b.anchor); err != nil {
+		t.Fatal(err)
+	}
+	for name, wrong := range map[string]items{
+		"pathLen 0":              it.with(itemExtensions, []any{-2, 32, -4, 0}),
+		"keyUsage not critical":  it.with(itemExtensions, []any{2, 32, -4, 1}),
+		"keyUsage of a unit":     it.with(itemExtensions, -1),
+		"another serial":         it.with(itemSerial, []byte{4}),
+		"another epoch":          it.with(itemSerial, []byte{4}).with(itemSubject, []byte{1, 4}),
+		"not a test authority":   it.with(itemSubject, []byte{0, 3}),
+		"an issuer":              it.with(itemIssuer, []byte{1, 2}),
+		"an end":                 it.with(itemNotAfter, 1_900_000_000),
+		"a beginning after 2106": it.with(itemNotBefore, 1<<32),
+	} {
+		wantError(t, name, verifyRootCertificate(wrong.sign(t, b.root), b.anchor), ErrMalformed)
+	}
+	wantError(t, "another key", verifyRootCertificate(it.with(itemKey, compressed(&b.order.PublicKey)).sign(t, b.order), b.anchor), ErrVerify)
+	wantError(t, "another signature", verifyRootCertificate(it.sign(t, b.order), b.anchor), ErrVerify)
+}
+
 // What no certificate can hold is refused before the key is used.
 func TestSignRefusesTimes(t *testing.T) {
 	b := newBirth(t)

@@ -93,7 +93,7 @@ func (d *Draft) Sign(random io.Reader, order crypto.Signer, serial EUI64, at tim
 		return nil, fmt.Errorf("time of issue %s is before that of order %d: %w", at.Format(time.DateTime), d.order.Number(), ErrPolicy)
 	}
 	unit := d.unit
-	unit.Serial, unit.IssuedAt = serial, at.UTC().Truncate(time.Second)
+	unit.Serial, unit.IssuedAt = serial, at
 	signed, err := signUnitCertificate(random, order, &unit)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -173,6 +175,12 @@ func TestCheckRecorded(t *testing.T) {
 	foreign := newWorks(t)
 	foreignOrder := foreign.firstOrder(t, 10)
 	forged := foreign.issue(t, foreignOrder, key, o.Certificate.Range.First)
+	misnamed, err := createX509(rand.Reader, &x509.Certificate{
+		SerialNumber: new(big.Int).SetUint64(serial), Subject: pkix.Name{CommonName: two.Certificate.Serial.String()}, NotBefore: u.IssuedAt, NotAfter: noExpiry,
+	}, o.x509, u.Key, w.order)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name   string
 		serial uint64
@@ -188,6 +196,7 @@ func TestCheckRecorded(t *testing.T) {
 		{"another time", serial, xy, u.IssuedAt.Add(time.Second), one.X509, ErrVerify},
 		{"another unit's twin", serial, xy, u.IssuedAt, two.X509, ErrVerify},
 		{"a twin of another authority", serial, xy, u.IssuedAt, forged.X509, ErrVerify},
+		{"a twin of another name", serial, xy, u.IssuedAt, misnamed, ErrVerify},
 		{"a twin that is none", serial, xy, u.IssuedAt, one.X509[1:], ErrMalformed},
 		{"an empty twin", serial, xy, u.IssuedAt, []byte{}, ErrMalformed},
 	} {

@@ -143,7 +143,7 @@ func (r Range) check() error {
 // EUI-64s whose octets 4 and 5 are FF-FE come in blocks: all values of the last three octets.
 const (
 	blockBits = 24
-	blockSize = 1 << blockBits
+	blockSize = 1 << blockBits // EUI-64s
 )
 
 // encapsulated finds the first EUI-64 of the range, which is not empty, whose octets 4 and 5 are FF-FE.

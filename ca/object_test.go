@@ -95,6 +95,8 @@ func TestObjectsRefused(t *testing.T) {
 		"an unprotected key identifier":    {handMade(t, root, title, protectedHeader, cbor.RawMessage{0xA1, 0x04, 0x41, 0x01}, payload), ErrMalformed},
 		"a longer empty header":            {slices.Concat(object[:6], []byte{0xB8, 0x00}, object[7:]), ErrMalformed}, // the header is not signed
 		"an empty header without a length": {slices.Concat(object[:6], []byte{0xBF, 0xFF}, object[7:]), ErrMalformed},
+		"a longer length of the payload":   {slices.Concat(object[:7], []byte{0x58, 3}, object[8:]), ErrMalformed},
+		"a longer length of the signature": {slices.Concat(object[:len(object)-66], []byte{0x59, 0, 64}, object[len(object)-64:]), ErrMalformed},
 		"no tag":                           {untagged, ErrMalformed},
 		"another tag":                      {slices.Concat([]byte{0xD1}, object[1:]), ErrMalformed},
 		"no payload":                       {items{cbor.Tag{Number: 18, Content: []any{protectedHeader, noHeader, nil, object[len(object)-64:]}}}.encode(t), ErrVerify},

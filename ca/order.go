@@ -214,7 +214,7 @@ func (a *Authority) next(r OrderRequest) (*OrderCertificate, error) {
 		Product:  r.Profile.Product,
 		Range:    Range{First: first, Last: first + EUI64(r.Count-1)},
 		Key:      r.Request.Key,
-		IssuedAt: r.Now.UTC().Truncate(time.Second),
+		IssuedAt: r.Now.UTC(),
 	}
 	return o, a.admit(o)
 }
@@ -250,8 +250,8 @@ func (a *Authority) free(count uint64) EUI64 {
 	for _, o := range a.Orders {
 		first = max(first, o.Certificate.Range.Last+1)
 	}
-	if e, ok := (Range{first, first + EUI64(count-1)}).encapsulated(); ok {
-		first = (e/blockSize + 1) * blockSize
+	if block, ok := (Range{first, first + EUI64(count-1)}).encapsulated(); ok {
+		first = block + blockSize // no order ends in a block and no prefix begins in one, so first was before it
 	}
 	return first
 }

@@ -126,6 +126,10 @@ func TestOrderPayloads(t *testing.T) {
 	issued, expires := uint64(o.Issued.Unix()), uint64(o.Expires.Unix())
 	other := newWorks(t)
 	theirs := payloadOf(t, other.firstOrder(t, 10))
+	resigned, err := signOrderCertificate(rand.Reader, other.root, o.Certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name  string
 		place int
@@ -137,6 +141,7 @@ func TestOrderPayloads(t *testing.T) {
 		{"previous of 33 bytes", payloadPrevious, make([]byte, 33), ErrMalformed},
 		{"previous null", payloadPrevious, nil, ErrMalformed},
 		{"another authority's certificate", payloadCertificate, theirs[payloadCertificate], ErrVerify},
+		{"another root's signature on the certificate", payloadCertificate, resigned.Raw, ErrVerify},
 		{"a certificate cut", payloadCertificate, o.Certificate.Raw[:100], ErrMalformed},
 		{"certificate null", payloadCertificate, nil, ErrMalformed},
 		{"X.509 of another order", payloadX509, theirs[payloadX509], ErrVerify},
@@ -167,7 +172,7 @@ func TestOrderPayloads(t *testing.T) {
 		_, err := ParseOrder(payload.with(test.place, test.value).signed(t, w.root))
 		wantError(t, test.name, err, test.want)
 	}
-	_, err := ParseOrder(append(slices.Clone(payload), 0).signed(t, w.root))
+	_, err = ParseOrder(append(slices.Clone(payload), 0).signed(t, w.root))
 	wantError(t, "an item more", err, ErrMalformed)
 	_, err = ParseOrder(payload[:payloadProfile].signed(t, w.root))
 	wantError(t, "an item less", err, ErrMalformed)
@@ -184,6 +189,7 @@ func TestOrderX509Payloads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	parent := *o.rootX509
 	form := func(key crypto.PublicKey, change func(c *x509.Certificate)) []byte {
 		template := &x509.Certificate{
 			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "TEST ACME Order 1"}, NotBefore: o.Issued, NotAfter: noExpiry,
@@ -191,7 +197,7 @@ func TestOrderX509Payloads(t *testing.T) {
 			ExtraExtensions: []pkix.Extension{{Id: rangeOID, Value: o.Certificate.limits()}},
 		}
 		change(template)
-		der, err := x509.CreateCertificate(rand.Reader, template, o.rootX509, key, w.root)
+		der, err := x509.CreateCertificate(rand.Reader, template, &parent, key, w.root)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,6 +224,17 @@ func TestOrderX509Payloads(t *testing.T) {
 		_, err := ParseOrder(payload.with(payloadX509, test.der).signed(t, w.root))
 		wantError(t, test.name, err, test.want)
 	}
+	renumbered := *o.rootX509
+	renumbered.SerialNumber = big.NewInt(2)
+	der, err := createX509(rand.Reader, &renumbered, &renumbered, &w.root.PublicKey, w.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ParseOrder(payload.with(payloadRootX509, der).signed(t, w.root))
+	wantError(t, "a root of another epoch", err, ErrVerify)
+	parent.RawSubject, parent.Subject = nil, pkix.Name{CommonName: "TEST Other Root 1"}
+	_, err = ParseOrder(payload.with(payloadX509, form(key, func(*x509.Certificate) {})).signed(t, w.root))
+	wantError(t, "another issuer", err, ErrVerify)
 	_, err = ParseOrder(payload.with(payloadRootX509, unknownKey(form(ed, func(*x509.Certificate) {}))).signed(t, w.root))
 	wantError(t, "a root's key of no known kind", err, ErrVerify)
 	_, err = ParseOrder(payload.with(payloadRootX509, o.x509.Raw).signed(t, w.root))
