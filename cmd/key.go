@@ -37,21 +37,33 @@ func (p *program) keyOptions(modules *hsm.Modules) (hsm.Options, error) {
 }
 
 // makeKey makes the key at uri; with existing it takes the one that is there already, if there is one. It says which it was.
+// options share modules.
 func (p *program) makeKey(ctx context.Context, uri string, options hsm.Options, existing bool) (hsm.Key, error) {
-	if existing {
-		key, err := hsm.OpenKey(ctx, uri, options)
-		if err == nil {
-			fmt.Fprintf(p.Err, "birthmark: using %s\n", key.Description())
-		}
-		if !errors.Is(err, hsm.ErrNoKey) {
-			return key, inHSM(err)
-		}
+	if !existing {
+		key, err := hsm.CreateKey(ctx, uri, options)
+		return p.named("made", key, err)
 	}
-	key, err := hsm.CreateKey(ctx, uri, options)
+	// The token stays open from the look to the making, so that its PIN is asked for once.
+	if u, err := hsm.ParseURI(uri); err == nil && u.File == "" {
+		token, err := hsm.Open(ctx, u, options)
+		if err != nil {
+			return nil, inHSM(err)
+		}
+		defer token.Close()
+	}
+	key, err := hsm.OpenKey(ctx, uri, options)
+	if errors.Is(err, hsm.ErrNoKey) {
+		return p.makeKey(ctx, uri, options, false)
+	}
+	return p.named("using", key, err)
+}
+
+// named tells the person which key it is.
+func (p *program) named(deed string, key hsm.Key, err error) (hsm.Key, error) {
 	if err != nil {
 		return nil, inHSM(err)
 	}
-	fmt.Fprintf(p.Err, "birthmark: made %s\n", key.Description())
+	fmt.Fprintf(p.Err, "birthmark: %s %s\n", deed, key.Description())
 	return key, nil
 }
 

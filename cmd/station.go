@@ -165,7 +165,7 @@ the new ones.`,
 }
 
 func (p *program) makeRequest(ctx context.Context, name string, existing bool) ([]byte, error) {
-	options, err := p.keyOptions(nil)
+	options, err := p.keyOptions(new(hsm.Modules))
 	if err != nil {
 		return nil, err
 	}
