@@ -70,7 +70,7 @@ func keyHash(key *ecdsa.PublicKey) [32]byte {
 func point(key *ecdsa.PublicKey) [pointSize]byte {
 	b, err := key.Bytes() // SEC 1, 2.3.3: 04, X, Y
 	if err != nil {
-		panic(err) // every key was read as a point, by this package or by who opened it, and is on P-256 by p256Key
+		panic(err) // every key passed p256Key or publicKey
 	}
 	return [pointSize]byte(b[1:])
 }

@@ -63,6 +63,12 @@ func TestUnitsAcceptWhatIsSigned(t *testing.T) {
 	}
 	u := w.issue(t, o, key, o.Certificate.Range.First)
 	wantError(t, "another product", judge(o.Anchor, w.profile.Product+1, &key.PublicKey, o.Certificate.Raw, u.Certificate.Raw), device.CheckProduct)
+	// A root of somebody else's, with all that it signed, in a unit whose image holds the right anchor's hash.
 	other := newWorks(t)
+	theirs := other.firstOrder(t, 3)
+	injected, xy := other.issue(t, theirs, key, theirs.Certificate.Range.First), point(&key.PublicKey)
+	wantError(t, "an injected root", device.Judge(o.Anchor.Hash(), w.profile.Product, device.Birth{
+		Anchor: theirs.Anchor[:], Order: theirs.Certificate.Raw, Unit: injected.Certificate.Raw, Key: xy[:],
+	}), device.CheckAnchor)
 	wantError(t, "another anchor", judge(other.authority.Anchor, w.profile.Product, &key.PublicKey, o.Certificate.Raw, u.Certificate.Raw), device.CheckOrderSignature)
 }
