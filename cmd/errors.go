@@ -39,6 +39,7 @@ var (
 	errUsage  = errors.New("usage")
 	errHSM    = errors.New("HSM")    // whatever package hsm said while a key was opened or tried
 	errLedger = errors.New("ledger") // whatever package ledger said
+	errPort   = errors.New("port")   // a port that this user may not open
 )
 
 // usage is an error in what was typed or configured.
@@ -54,6 +55,14 @@ func (c coded) Unwrap() []error { return []error{c.error, c.kind} }
 
 func inHSM(err error) error    { return mark(err, errHSM) }
 func inLedger(err error) error { return mark(err, errLedger) }
+
+// atPort is for what a conversation with a unit ends with.
+func atPort(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return mark(err, errPort)
+	}
+	return err
+}
 
 func mark(err, kind error) error {
 	if err == nil {
@@ -105,6 +114,7 @@ var outcomes = []struct {
 
 	{link.ErrNoPort, exitPort, "check the cable and the name; serial ports are /dev/ttyUSB*, /dev/ttyACM* or what 'birthmark fleet serve' printed"},
 	{link.ErrPortBusy, exitPort, "close the other program that has the port open"},
+	{errPort, exitPort, "serial ports belong to the group dialout: 'ls -l' shows, and whoever looks after the machine can add you to it"},
 	{link.ErrGone, exitPort, "plug the unit in again and run the same command: it goes on where it stopped"},
 	{link.ErrSilent, exitRetry, "check that the unit has power and sits in the jig, then run the same command again"},
 	{link.ErrGarbage, exitRetry, "check --baud and the cable, and that this is a Birthmark unit, then run the same command again"},
@@ -120,8 +130,9 @@ var outcomes = []struct {
 	{errUsage, exitUsage, "'birthmark COMMAND --help' shows flags and examples"},
 	{fs.ErrExist, exitUsage, "nothing is overwritten: choose another name, or move the old one away yourself"},
 	{fs.ErrNotExist, exitUsage, "check the path; --config names the settings file, and a flag names each file in it"},
-	{fs.ErrPermission, exitUsage, "check who owns it; serial ports belong to the group dialout"},
+	{fs.ErrPermission, exitUsage, "check who owns it and what its mode is"},
 	{syscall.ENOSPC, exitUsage, "free disk space, then run the same command again"},
+	{syscall.EAGAIN, exitUsage, "another process has it: stop that one first"},
 }
 
 // outcome finds an error's exit code and hint.

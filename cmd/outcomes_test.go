@@ -216,6 +216,8 @@ func TestOutcome(t *testing.T) {
 		{fmt.Errorf("unit: %w: %w", ca.ErrOtherRoot, provision.ErrSetAside), exitSetAside},
 		{inLedger(fmt.Errorf("certificate: %w", ca.ErrVerify)), exitLedger},
 		{inHSM(&fs.PathError{Op: "open", Path: "pin", Err: fs.ErrNotExist}), exitHSM},
+		{atPort(fmt.Errorf("open /dev/ttyUSB0: %w", fs.ErrPermission)), exitPort},
+		{atPort(fmt.Errorf("open x: %w", fs.ErrNotExist)), exitUsage},
 		{&fs.PathError{Op: "open", Path: "x", Err: errors.New("not a directory")}, exitUsage},
 		{mark(errors.New("disk"), context.Canceled), exitInterrupted},
 		{errors.New("nobody expects this"), exitInternal},

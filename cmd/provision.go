@@ -128,7 +128,7 @@ func (p *program) passed(r provision.Result) {
 }
 
 func (p *program) failed(r provision.Result) int {
-	code, hint := outcome(r.Err)
+	code, hint := outcome(atPort(r.Err))
 	if p.json {
 		p.line(r, unitJSON{Result: "fail", Exit: code, Error: sentence(r.Err), Hint: hint})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -287,6 +288,9 @@ func (p *program) anchor() (ca.Anchor, error) {
 // order reads the order file of the settings.
 func (p *program) order() (*ca.Order, error) {
 	file, err := os.ReadFile(p.settings.Order)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usage("no order at %s: the security officer signs it for the station's request ('birthmark ca order')", p.settings.Order)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("order: %w", err)
 	}

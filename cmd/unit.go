@@ -40,7 +40,7 @@ A unit's own key is not exercised: a sealed unit proves it only in a handshake.`
 			}
 			r, err := provision.Inspect(c.Context(), port, p.settings.Baud)
 			if err != nil {
-				return err
+				return atPort(err)
 			}
 			if checked {
 				err = r.Verify(anchor)
