@@ -1,0 +1,307 @@
+package cmd
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/birthmark/birthmark/link"
+)
+
+// TestMain lets the scripts run birthmark as a process of its own, which is this very test program.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"birthmark": func() { os.Exit(recorded(os.Args[1:])) }})
+}
+
+// TestStories runs the stories in testdata: what operators, security officers and CI jobs do, and what goes wrong. Beside
+// testscript's own commands they have those of Cmds, and $ROOT is the module's folder.
+func TestStories(t *testing.T) {
+	build := goBuild(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Vars = append(e.Vars, "RECORDS="+filepath.Join(e.WorkDir, ".records"), "XDG_CONFIG_HOME="+filepath.Join(e.WorkDir, ".config"))
+			e.Vars = append(e.Vars, build...)
+			e.Defer(func() {
+				if t, ok := e.T().(interface{ Failed() bool }); ok && t.Failed() {
+					return // its background runs have not ended
+				}
+				if err := audit(e.WorkDir); err != nil {
+					e.T().Fatal(err)
+				}
+			})
+			return os.Mkdir(filepath.Join(e.WorkDir, ".records"), 0o755)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"tokens":  makeTokens,
+			"factory": makeFactory,
+			"exits":   exits,
+			"exited":  exited,
+			"hears":   hears,
+			"occupy":  occupy,
+			"unit":    wrongUnit,
+			"vector":  vector,
+		},
+	})
+}
+
+// goBuild gives scripts what `go build` needs of this process's environment.
+func goBuild(t *testing.T) []string {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE", "GOFLAGS").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(out), "\n")
+	return []string{"ROOT=" + root, "GOCACHE=" + lines[0], "GOMODCACHE=" + lines[1], "GOFLAGS=" + lines[2]}
+}
+
+const (
+	pin   = "648219-nobody-reads-this"
+	soPIN = "77441122"
+)
+
+// A record has all that one run of birthmark printed, between these two lines.
+const (
+	commandLine = "$ birthmark "
+	exitLine    = "exit "
+)
+
+// recorded runs the command line and keeps a record of it. Names of records sort by the time when the run began.
+func recorded(args []string) int {
+	file, err := os.CreateTemp(os.Getenv("RECORDS"), fmt.Sprintf("%020d-*", time.Now().UnixNano()))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintf(file, "%s%s\n", commandLine, strings.Join(args, " "))
+	code := Main(args, Streams{os.Stdin, io.MultiWriter(os.Stdout, file), io.MultiWriter(os.Stderr, file)})
+	fmt.Fprintf(file, "%s%d\n", exitLine, code)
+	return code
+}
+
+// lastRecord finds the newest run of a command.
+func lastRecord(ts *testscript.TestScript, command string) string {
+	files, err := filepath.Glob(filepath.Join(ts.Getenv("RECORDS"), "*"))
+	ts.Check(err)
+	for _, path := range slices.Backward(files) {
+		if text := ts.ReadFile(path); strings.HasPrefix(text, commandLine+command) {
+			return text
+		}
+	}
+	return ""
+}
+
+// audit holds every run of a story against what is promised of all: a failure is one sentence and a hint, and exits with a
+// code; success prints no error; and the PIN is nowhere but in the files that it is read from.
+func audit(folder string) error {
+	records, err := filepath.Glob(filepath.Join(folder, ".records", "*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range records {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := auditRecord(string(text)); err != nil {
+			return fmt.Errorf("%w:\n%s", err, text)
+		}
+	}
+	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() || strings.HasPrefix(entry.Name(), "pin") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err == nil && bytes.Contains(data, []byte(pin)) {
+			err = fmt.Errorf("%s has the PIN in it", path)
+		}
+		return err
+	})
+}
+
+func auditRecord(text string) error {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	failures := 0
+	for i, line := range lines {
+		if !strings.HasPrefix(line, "birthmark: error: ") {
+			continue
+		}
+		failures++
+		if i+1 == len(lines) || !strings.HasPrefix(lines[i+1], "birthmark: hint: ") {
+			return errors.New("an error without a hint")
+		}
+	}
+	switch code, ended := strings.CutPrefix(lines[len(lines)-1], exitLine); {
+	case !ended:
+		return errors.New("the run did not end by itself")
+	case (code == "0") != (failures == 0):
+		return fmt.Errorf("%d errors and exit code %s", failures, code)
+	}
+	return nil
+}
+
+// tokens LABEL... makes a SoftHSM2 store with a token of each label. Their PIN is in the file pin.
+func makeTokens(ts *testscript.TestScript, neg bool, labels []string) {
+	if _, err := exec.LookPath("softhsm2-util"); err != nil {
+		ts.Fatalf("softhsm2-util is missing; 'scripts/bootstrap test' installs it")
+	}
+	modules := []string{"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so", "/usr/local/lib/softhsm/libsofthsm2.so"}
+	found := slices.IndexFunc(modules, func(path string) bool { _, err := os.Stat(path); return err == nil })
+	if found < 0 {
+		ts.Fatalf("libsofthsm2.so is in none of %q; 'scripts/bootstrap test' installs it", modules)
+	}
+	work := ts.Getenv("WORK")
+	store := filepath.Join(work, ".tokens")
+	ts.Check(os.MkdirAll(store, 0o700))
+	configuration := filepath.Join(work, ".softhsm2.conf")
+	ts.Check(os.WriteFile(configuration, fmt.Appendf(nil, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", store), 0o600))
+	ts.Check(os.WriteFile(filepath.Join(work, "pin"), []byte(pin+"\n"), 0o600))
+	ts.Setenv("SOFTHSM2_CONF", configuration)
+	ts.Setenv("BIRTHMARK_MODULE", modules[found])
+	ts.Setenv("BIRTHMARK_PIN_FILE", filepath.Join(work, "pin"))
+	for _, label := range labels {
+		ts.Check(ts.Exec("softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", soPIN, "--pin", pin))
+	}
+}
+
+// factory COUNT does what journey.txtar tells step by step: an authority, a station and an order of COUNT units.
+func makeFactory(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: factory COUNT")
+	}
+	makeTokens(ts, false, []string{"officer", "vault", "station"})
+	for _, line := range []string{
+		"ca init --name ACME --prefix 02-1A-2B --root pkcs11:token=officer;object=root-1 --next pkcs11:token=vault;object=root-2",
+		"ca bundle --out bundle.cbor",
+		"station init --name line-1 --dir station --bundle bundle.cbor --key pkcs11:token=station;object=order-1",
+		"ca order --request station/request.pem --profile demo-sensor --out station/current.order --count " + args[0],
+	} {
+		ts.Check(ts.Exec("birthmark", strings.Fields(line)...))
+	}
+	ts.Setenv("BIRTHMARK_CONFIG", filepath.Join(ts.Getenv("WORK"), "station", "birthmark.yaml"))
+}
+
+// exits CODE PROGRAM ARGUMENT... runs a program that must end with exactly this exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGUMENT...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// exited CODE COMMAND... says that the newest run of a birthmark command, which may have been in the background, ended with
+// this exit code.
+func exited(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exited CODE COMMAND...")
+	}
+	if text := lastRecord(ts, strings.Join(args[1:], " ")); !strings.HasSuffix(text, "\n"+exitLine+args[0]+"\n") {
+		ts.Fatalf("want exit code %s of\n%s", args[0], text)
+	}
+}
+
+// hears COMMAND... PATTERN waits until the newest run of a birthmark command has printed what the pattern matches.
+func hears(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: hears COMMAND... PATTERN")
+	}
+	command, pattern := strings.Join(args[:len(args)-1], " "), regexp.MustCompile(args[len(args)-1])
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if pattern.MatchString(lastRecord(ts, command)) {
+			return
+		}
+	}
+	ts.Fatalf("birthmark %s has not said %q:\n%s", command, pattern, lastRecord(ts, command))
+}
+
+// occupy PORT opens a port as another program would, until the story ends.
+func occupy(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: occupy PORT")
+	}
+	port, err := link.Open(ts.MkAbs(args[0]), 115200)
+	ts.Check(err)
+	ts.Defer(func() { port.Close() })
+}
+
+// unit silent|noisy PORT makes a port behind which something hears and does not answer, or answers nonsense.
+func wrongUnit(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: unit silent|noisy PORT")
+	}
+	unit, line, err := pty.Open()
+	ts.Check(err)
+	ts.Check(os.Symlink(line.Name(), ts.MkAbs(args[1])))
+	ts.Defer(func() { line.Close(); unit.Close() })
+	noise := rand.NewChaCha8([32]byte{})
+	go func() {
+		heard, said := make([]byte, 512), make([]byte, 64)
+		for {
+			if _, err := unit.Read(heard); err != nil {
+				return
+			}
+			if args[0] == "noisy" {
+				noise.Read(said)
+				said[len(said)-1] = 0 // a frame ends
+				unit.Write(said)
+			}
+		}
+	}()
+}
+
+// vector NAME c509|der FILE writes one certificate of the test vectors (testdata/c509/c509.json, which names its source).
+func vector(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: vector NAME c509|der FILE")
+	}
+	text, err := os.ReadFile(filepath.Join(ts.Getenv("ROOT"), "testdata", "c509", "c509.json"))
+	ts.Check(err)
+	var file struct {
+		Vectors []struct {
+			Name string
+			C509 string `json:"c509_hex"`
+			DER  string `json:"der_hex"`
+		}
+	}
+	ts.Check(json.Unmarshal(text, &file))
+	for _, v := range file.Vectors {
+		if v.Name == args[0] {
+			data, err := hex.DecodeString(map[string]string{"c509": v.C509, "der": v.DER}[args[1]])
+			ts.Check(err)
+			ts.Check(os.WriteFile(ts.MkAbs(args[2]), data, 0o644))
+			return
+		}
+	}
+	ts.Fatalf("no vector %q", args[0])
+}
