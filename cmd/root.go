@@ -45,6 +45,9 @@ func Main(args []string, streams Streams) int {
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
+	if err := closeMemory(); err != nil {
+		return p.report(root, fmt.Errorf("close this process's memory to others: %w", err))
+	}
 	c, err := root.ExecuteContextC(ctx)
 	if _, told := err.(reported); !told {
 		switch {
