@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test lint nocgo size bench fuzz clean
+.PHONY: all build demo test asan lint nocgo size bench fuzz clean
 
 all: build
 
@@ -18,6 +18,11 @@ demo:
 test:
 	scripts/bootstrap test
 	scripts/test
+
+# The unit's C code under AddressSanitizer, driven by its Go tests.
+asan:
+	scripts/bootstrap test
+	go test -asan ./device
 
 lint:
 	scripts/bootstrap lint

@@ -126,7 +126,7 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Add(file)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if r, err := ParseRequest(b); err == nil && (checkStationName(r.Station) != nil || r.Key == nil) {
+		if r, err := ParseRequest(b); err == nil && (CheckStation(r.Station) != nil || r.Key == nil) {
 			t.Fatalf("%q is read as %+v", b, r)
 		}
 	})

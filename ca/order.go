@@ -127,7 +127,7 @@ func (o *Order) check(v *orderPayload) error {
 	case o.Profile.Product != o.Certificate.Product:
 		return fmt.Errorf("profile %q is product %d, the certificate says %d: %w", o.Profile.Name, o.Profile.Product, o.Certificate.Product, ErrMalformed)
 	}
-	if err := checkStationName(o.Station); err != nil {
+	if err := CheckStation(o.Station); err != nil {
 		return err
 	}
 	return o.Certificate.checkX509(o.x509, o.rootX509, o.Anchor)

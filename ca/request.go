@@ -25,7 +25,7 @@ type Request struct {
 // key, which proves that the station's token holds it. A name that does not fit and a key that is not on P-256 wrap
 // ErrMalformed.
 func NewRequest(random io.Reader, station string, key crypto.Signer) ([]byte, error) {
-	if err := checkStationName(station); err != nil {
+	if err := CheckStation(station); err != nil {
 		return nil, err
 	}
 	if _, err := p256Key(key.Public()); err != nil {
@@ -59,10 +59,11 @@ func ParseRequest(file []byte) (*Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("station request: %w", err)
 	}
-	if err := checkStationName(r.Subject.CommonName); err != nil {
+	if err := CheckStation(r.Subject.CommonName); err != nil {
 		return nil, err
 	}
 	return &Request{Station: r.Subject.CommonName, Key: key}, nil
 }
 
-func checkStationName(name string) error { return checkTitle("station name", name, maxStationName) }
+// CheckStation says whether a station may have this name, so that it can be asked before a key is made.
+func CheckStation(name string) error { return checkTitle("station name", name, maxStationName) }

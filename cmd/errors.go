@@ -126,7 +126,7 @@ var outcomes = []struct {
 	{c509.ErrMalformed, exitUsage, "check the file that the message names"},
 	{c509.ErrUnsupported, exitUsage, "this certificate has no such form; 'birthmark cert convert --help' says which there are"},
 	{device.ErrNoCgo, exitUsage, "install a build with cgo"},
-	{fleet.ErrUnits, exitUsage, "give another number of units with -n"},
+	{fleet.ErrRange, exitUsage, "give a value in the range that the message names"},
 	{errUsage, exitUsage, "'birthmark COMMAND --help' shows flags and examples"},
 	{fs.ErrExist, exitUsage, "nothing is overwritten: choose another name, or move the old one away yourself"},
 	{fs.ErrNotExist, exitUsage, "check the path; --config names the settings file, and a flag names each file in it"},

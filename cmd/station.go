@@ -166,6 +166,9 @@ the new ones.`,
 }
 
 func (p *program) makeRequest(ctx context.Context, name string, existing bool) ([]byte, error) {
+	if err := ca.CheckStation(name); err != nil {
+		return nil, err
+	}
 	options, err := p.keyOptions(new(hsm.Modules))
 	if err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ import (
 // default, and four open files.
 const MaxUnits = 1000
 
-// ErrUnits is wrapped where a number of units cannot be served.
-var ErrUnits = errors.New("number of units out of range")
+// ErrRange is wrapped where a request asks for what cannot be served.
+var ErrRange = errors.New("out of range")
 
 // Request says which units to serve.
 type Request struct {
@@ -33,10 +33,13 @@ type Request struct {
 // the context ends, which is no error. Before it returns, every unit is unplugged; their files stay, and the next Serve on
 // the same folder goes on with the same units.
 //
-// Errors wrap ErrUnits, device.ErrNoCgo, or what the system says about a unit's files or terminal.
+// Errors wrap ErrRange, device.ErrNoCgo, or what the system says about a unit's files or terminal.
 func Serve(ctx context.Context, r Request, ready func(ports []string)) (err error) {
 	if r.Units < 1 || r.Units > MaxUnits {
-		return fmt.Errorf("%d units, want 1 to %d: %w", r.Units, MaxUnits, ErrUnits)
+		return fmt.Errorf("%d units, want 1 to %d: %w", r.Units, MaxUnits, ErrRange)
+	}
+	if r.Baud < 0 || r.TimeScale < 0 {
+		return fmt.Errorf("pace of %d bits a second and time scale %v, want neither below 0: %w", r.Baud, r.TimeScale, ErrRange)
 	}
 	var ports []string
 	for i := range r.Units {

@@ -77,8 +77,10 @@ func TestServeRefuses(t *testing.T) {
 		change func(*Request)
 		want   error
 	}{
-		"no units":       {func(r *Request) { r.Units = 0 }, ErrUnits},
-		"too many units": {func(r *Request) { r.Units = MaxUnits + 1 }, ErrUnits},
+		"no units":       {func(r *Request) { r.Units = 0 }, ErrRange},
+		"too many units": {func(r *Request) { r.Units = MaxUnits + 1 }, ErrRange},
+		"pace below 0":   {func(r *Request) { r.Baud = -1 }, ErrRange},
+		"scale below 0":  {func(r *Request) { r.TimeScale = -1 }, ErrRange},
 		"no folder":      {func(r *Request) { r.Dir = filepath.Join(r.Dir, "missing") }, os.ErrNotExist},
 	} {
 		r := good

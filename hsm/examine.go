@@ -10,6 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/miekg/pkcs11"
 )
 
 // Test tries whether a token keeps its promises, on a throwaway key that it makes and destroys:
@@ -109,7 +112,11 @@ func (e *examination) mechanisms(ctx context.Context) (bool, error) {
 	complete := true
 	for _, name := range []string{"CKM_EC_KEY_PAIR_GEN", "CKM_ECDSA"} {
 		present := slices.Contains(have, name)
-		e.checks = append(e.checks, Check{Name: name, Passed: present, Detail: fmt.Sprintf("the token has %q", have)})
+		detail := "there"
+		if !present {
+			detail = "not there; the token has " + strings.Join(have, ", ")
+		}
+		e.checks = append(e.checks, Check{Name: name, Passed: present, Detail: detail})
 		complete = complete && present
 	}
 	return complete, err
@@ -120,11 +127,18 @@ func (e *examination) sign(digest []byte) error {
 	return err
 }
 
+// ckrActionProhibited is how a token refuses to change what is not modifiable (PKCS#11 v2.40, section 6.2). The binding
+// prints it without a name.
+const ckrActionProhibited = 0x1B
+
 // refuse records an attempt that must fail.
 func (e *examination) refuse(name string, try func() error) {
 	c := Check{Name: "must fail: " + name, Detail: "it was done"}
 	if err := try(); err != nil {
 		c.Passed, c.Detail = true, err.Error()
+		if errors.Is(err, pkcs11.Error(ckrActionProhibited)) {
+			c.Detail += "CKR_ACTION_PROHIBITED"
+		}
 	}
 	e.checks = append(e.checks, c)
 }

@@ -217,7 +217,9 @@ func readTerminal(ctx context.Context, path, prompt string) ([]byte, error) {
 	case a := <-typed:
 		return a.pin, a.err
 	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), term.Restore(fd, before))
+		err := term.Restore(fd, before)
+		fmt.Fprintln(tty) // what is said next does not belong behind the prompt
+		return nil, errors.Join(ctx.Err(), err)
 	}
 }
 
