@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -150,4 +151,40 @@ func TestCI(t *testing.T) {
 	}
 	d.serve(job[len(job)-1], 8)
 	d.run("birthmark unit inspect --bundle bundle.cbor --port units/unit-08")
+}
+
+var (
+	link   = regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	source = regexp.MustCompile(`\b(?:c509|ca|chip|cmd|device|fleet|hsm|internal|ledger|link|provision|scripts|templates)/[a-z0-9_/]+\.(?:go|c|h)\b`)
+)
+
+// Every file that the documentation names is there.
+func TestNamedFiles(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, page := range append(pages, "../../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, m := range link.FindAllSubmatch(text, -1) {
+			names = append(names, filepath.Join(filepath.Dir(page), string(m[1])))
+		}
+		for _, m := range source.FindAll(text, -1) {
+			names = append(names, filepath.Join("../..", string(m)))
+		}
+		for _, name := range names {
+			found++
+			if _, err := os.Stat(name); err != nil {
+				t.Errorf("%s names %s: %v", page, name, err)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d files named in the documentation: the patterns find too few", found)
+	}
 }
