@@ -85,6 +85,7 @@ func (u *unit) journey(ctx context.Context) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Stage 9, the handshake, belongs here: what it returns will be what seal asks for.
 	end, err := u.seal(ctx, stored)
 	if err != nil {
 		return nil, err
