@@ -78,6 +78,9 @@ func checkPorts(ports []string) error {
 		}
 		return usage("no port given: --port names the unit's serial port; %s", candidates)
 	}
+	if len(ports) > provision.MaxLanes {
+		return usage("%d ports given, at most %d go into one run", len(ports), provision.MaxLanes)
+	}
 	for i, port := range ports {
 		if slices.Contains(ports[:i], port) {
 			return usage("port %s is given twice", port)

@@ -42,6 +42,10 @@ type Station struct {
 	Watch func(Event)      // told of each stage as it begins, by every lane, which waits for it; nil = nobody
 }
 
+// MaxLanes bounds the ports of one Run. A jig has 16 at most; the serial library waits with select(2), which takes
+// descriptors below 1024, and a lane needs four.
+const MaxLanes = 64
+
 // Event says that a lane's unit has reached a stage.
 type Event struct {
 	Port  string
