@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,5 +187,30 @@ func TestNamedFiles(t *testing.T) {
 	}
 	if found < 20 {
 		t.Errorf("%d files named in the documentation: the patterns find too few", found)
+	}
+}
+
+// Every module that go.mod asks for by itself is in docs/dependencies.md, and no other.
+func TestDependencies(t *testing.T) {
+	module, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var required []string
+	for _, m := range regexp.MustCompile(`(?m)^(?:require)?\s+(\S+\.\S+/\S+) v\S+$`).FindAllSubmatch(module, -1) {
+		required = append(required, string(m[1])) // an indirect one has a comment behind its version
+	}
+	page, err := os.ReadFile("../../docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var described []string
+	for _, m := range regexp.MustCompile(`(?m)^\| ([^|]+/[^|]+) \|`).FindAllSubmatch(page, -1) {
+		described = append(described, strings.Split(string(m[1]), ", ")...)
+	}
+	slices.Sort(required)
+	slices.Sort(described)
+	if len(required) == 0 || !slices.Equal(required, described) {
+		t.Errorf("go.mod requires\n%q, docs/dependencies.md has\n%q", required, described)
 	}
 }
