@@ -270,7 +270,7 @@ func (p *program) exportBook(ctx context.Context, b *ledger.Book, out string) er
 	if err != nil {
 		return err
 	}
-	return p.answer(view, func() { fmt.Fprintf(p.Out, "%d units and %d orders in %s\n", view.Units, view.Orders, view.Folder) })
+	return p.answer(view, func() { fmt.Fprintf(p.Out, "units %d, orders %d, in %s\n", view.Units, view.Orders, view.Folder) })
 }
 
 // exporter writes certificates into one folder.
