@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/birthmark/birthmark/c509"
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/device"
 )
 
 func (p *program) cert() *cobra.Command {
@@ -107,6 +109,7 @@ func (p *program) certVerify() *cobra.Command {
 		Short: "Verify a certificate: a unit's under its order as a unit would, or any under its issuer",
 		Long: `With --order and --bundle, typed or configured, verifies a unit's C509
 certificate as a unit in the field does: profile, root, range, both signatures.
+The unit's own C code, where this build has it, must come to the same verdict.
 With --issuer, verifies the signature alone, under the issuer's certificate in
 any format; that says nothing about what the certificate may be used for.`,
 		Example: `  birthmark cert verify certificates/02-1A-2B-00-00-00-00-01.c509 \
@@ -135,6 +138,7 @@ type goodJSON struct {
 	Product  uint32 `json:"product,omitempty"`
 	Order    uint16 `json:"order,omitempty"`
 	Code     string `json:"code,omitempty"`
+	Agreed   bool   `json:"agreed,omitempty"` // the unit's own code agrees; absent where the build has none
 }
 
 func (p *program) verifyUnit(path string) error {
@@ -157,13 +161,40 @@ func (p *program) verifyUnit(path string) error {
 	if err == nil {
 		err = u.Verify(o.Certificate)
 	}
+	var agreed bool
+	if err == nil {
+		agreed, err = askUnit(anchor, o.Certificate, u)
+	}
 	if err != nil {
 		return mark(fmt.Errorf("%s: %w", path, err), ca.ErrVerify)
 	}
-	view := goodJSON{Verified: true, Serial: u.Serial.String(), Product: o.Certificate.Product, Order: o.Number(), Code: u.Code()}
+	view := goodJSON{
+		Verified: true, Serial: u.Serial.String(), Product: o.Certificate.Product, Order: o.Number(), Code: u.Code(), Agreed: agreed,
+	}
 	return p.answer(view, func() {
-		fmt.Fprintf(p.Out, "good: %s, product %d, order %d, CERT %s\n", view.Serial, view.Product, view.Order, view.Code)
+		second := ""
+		if agreed {
+			second = "; the unit's own code agrees"
+		}
+		fmt.Fprintf(p.Out, "good: %s, product %d, order %d, CERT %s%s\n", view.Serial, view.Product, view.Order, view.Code, second)
 	})
+}
+
+// askUnit has the unit's own code judge the certificates, in an image of this anchor and the order's product. A build that
+// lacks the code does not agree, which is no error.
+func askUnit(anchor ca.Anchor, o *ca.OrderCertificate, u *ca.UnitCertificate) (agreed bool, err error) {
+	key, err := u.Key.Bytes() // 04, X, Y
+	if err != nil {
+		return false, err
+	}
+	err = device.Judge(anchor.Hash(), o.Product, device.Birth{Anchor: anchor[:], Order: o.Raw, Unit: u.Raw, Key: key[1:]})
+	if errors.Is(err, device.ErrNoCgo) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("the unit's own code refuses it: %w", err)
+	}
+	return true, nil
 }
 
 func (p *program) verifySignature(path, issuer string) error {
