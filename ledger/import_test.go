@@ -29,9 +29,9 @@ func TestImport(t *testing.T) {
 	commit(t, other, committed.Serial)
 
 	f := importBook(t, b, other)
-	size, root, err := other.Head(ctx)
-	if err != nil || !reflect.DeepEqual(f, Findings{Station: "line 2", Size: size, Root: root, Added: 2}) {
-		t.Errorf("findings %+v, %v", f, err)
+	head := verify(t, other)
+	if !reflect.DeepEqual(f, Findings{Station: "line 2", Size: head.Size, Root: head.Root, Added: 2}) {
+		t.Errorf("findings %+v", f)
 	}
 	if f := importBook(t, b, other); f.Added != 0 {
 		t.Errorf("the second time added %d", f.Added)
@@ -44,7 +44,7 @@ func TestImport(t *testing.T) {
 	verify(t, b)
 
 	// What is known from elsewhere does not become this station's, and is not made here again.
-	_, err = b.Unit(ctx, committed.Chip)
+	_, err := b.Unit(ctx, committed.Chip)
 	wantError(t, err, ErrNotFound)
 	if s, err := b.Summary(ctx, 1); err != nil || s.Issued != 1 || s.Unused != 9 {
 		t.Errorf("%+v, %v", s, err)

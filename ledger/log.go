@@ -42,28 +42,6 @@ func (e Entry) fingerprints() (certificate, x509 [32]byte) {
 	return certificate, x509
 }
 
-// Head returns the log's tree head: the number of leaves and the root hash (RFC 6962, section 2.1). The root of an empty
-// log is SHA-256 of nothing.
-func (b *Book) Head(ctx context.Context) (size int64, root [32]byte, err error) {
-	err = b.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		size, root, err = head(ctx, tx)
-		return err
-	})
-	if err != nil {
-		return 0, root, fmt.Errorf("read tree head: %w", err)
-	}
-	return size, root, nil
-}
-
-func head(ctx context.Context, tx *sql.Tx) (int64, [32]byte, error) {
-	size, err := logSize(ctx, tx)
-	if err != nil {
-		return 0, [32]byte{}, err
-	}
-	root, err := tlog.TreeHash(size, hashReader(ctx, tx))
-	return size, root, err
-}
-
 func logSize(ctx context.Context, tx *sql.Tx) (size int64, err error) {
 	err = tx.QueryRowContext(ctx, "SELECT coalesce(max(leaf) + 1, 0) FROM certificates").Scan(&size)
 	return size, err
@@ -81,51 +59,6 @@ func hashReader(ctx context.Context, tx *sql.Tx) tlog.HashReader {
 		}
 		return hashes, nil
 	})
-}
-
-// Proof shows that one leaf is in the log of a tree head (RFC 6962, section 2.1.1). tlog.CheckRecord checks it.
-type Proof struct {
-	Leaf  []byte // its data, 156 bytes
-	Index int64
-	Size  int64
-	Root  tlog.Hash
-	Path  tlog.RecordProof
-}
-
-// Prove returns the inclusion proof of a leaf under the present tree head; the error wraps ErrNotFound if there is none
-// of that index.
-func (b *Book) Prove(ctx context.Context, leaf int64) (Proof, error) {
-	p := Proof{Index: leaf}
-	err := b.read(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		if p.Leaf, err = leafData(ctx, tx, leaf); err != nil {
-			return err
-		}
-		if p.Size, p.Root, err = head(ctx, tx); err != nil {
-			return err
-		}
-		p.Path, err = tlog.ProveRecord(p.Size, leaf, hashReader(ctx, tx))
-		return err
-	})
-	if err != nil {
-		return Proof{}, fmt.Errorf("prove leaf %d: %w", leaf, err)
-	}
-	return p, nil
-}
-
-// leafData builds a leaf again from its rows.
-func leafData(ctx context.Context, tx *sql.Tx, leaf int64) ([]byte, error) {
-	found, err := find(ctx, tx, "u.serial = (SELECT serial FROM certificates WHERE leaf = ?1)", leaf)
-	if err != nil {
-		return nil, err
-	}
-	if len(found) == 0 {
-		return nil, ErrNotFound
-	}
-	// The first line of any journal adds an order, so the committed one has a line before it.
-	var chain [32]byte
-	err = tx.QueryRowContext(ctx, `SELECT chain FROM journal
-WHERE sequence = (SELECT sequence - 1 FROM journal WHERE serial = ? AND event = ?)`, bytes64(found[0].Serial), Committed).Scan(blob(chain[:]))
-	return found[0].leaf(chain), err
 }
 
 // VerifyAgainst holds the log to a tree head from outside: the error wraps ErrRolledBack if the log has fewer leaves, or
