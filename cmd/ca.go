@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -193,7 +192,7 @@ func readProfile(name string) (*ca.Profile, error) {
 	var text []byte
 	var err error
 	if strings.ContainsAny(name, "./") {
-		text, err = os.ReadFile(name)
+		text, err = readFile(name)
 	} else if text, err = templates.Product(name); err != nil {
 		err = usage("%w; a file's name has a dot or a slash in it", err)
 	}

@@ -6,8 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -218,19 +216,15 @@ func (p *program) verifySignature(path, issuer string) error {
 
 // readCertificate reads a certificate in any of the four formats; "-" is standard input.
 func (p *program) readCertificate(path string) (*c509.Certificate, error) {
-	const limit = 1 << 20 // bytes; certificates are a few kilobytes
-	in := p.In
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+	var data []byte
+	var err error
+	if path == "-" {
+		data, err = readAll(p.In, path)
+	} else {
+		data, err = readFile(path)
 	}
-	data, err := io.ReadAll(io.LimitReader(in, limit))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
 	c, err := decodeCertificate(data)
 	if err != nil {

@@ -3,6 +3,7 @@ package cmd
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,13 +22,36 @@ func (p *program) answer(v any, text func()) error {
 	return e.Encode(v)
 }
 
-// write puts an answer of bytes on standard output or into a new file.
+// write puts an answer of bytes on standard output or into a new file that stays.
 func (p *program) write(out string, data []byte) error {
 	if out != "" {
-		return writeNew(out, data)
+		if err := writeNew(out, data); err != nil {
+			return err
+		}
+		return syncFolder(filepath.Dir(out))
 	}
 	_, err := p.Out.Write(data)
 	return err
+}
+
+// maxFile bounds each file and input that a person names: certificates, orders and profiles take a few kilobytes.
+const maxFile = 1 << 20 // bytes
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f, path)
+}
+
+func readAll(in io.Reader, name string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = usage("%s: larger than %d bytes", name, maxFile)
+	}
+	return data, err
 }
 
 // absent refuses a path that is taken, before work is done whose result could not be put there.
@@ -42,7 +66,7 @@ func absent(path string) error {
 	return err
 }
 
-// writeNew writes a new file and syncs it. An existing one is never overwritten, and none stays behind after an error.
+// writeNew writes a new file and syncs it; its name is the folder's to sync. An existing one is never overwritten, and none stays behind after an error.
 func writeNew(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
@@ -58,7 +82,16 @@ func writeNew(path string, data []byte) error {
 	return nil
 }
 
-// newFolder makes a folder with all that fill puts into it, or none: it gets its name last.
+// syncFolder makes the names in a folder durable.
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// newFolder makes a folder with all that fill puts into it, or none: it gets its name last, and both are on the disk then.
 func newFolder(path string, fill func(folder string) error) error {
 	path = filepath.Clean(path)
 	if err := absent(path); err != nil {
@@ -80,5 +113,11 @@ func newFolder(path string, fill func(folder string) error) error {
 	if err := fill(folder); err != nil {
 		return err
 	}
-	return os.Rename(folder, path)
+	if err := syncFolder(folder); err != nil {
+		return err
+	}
+	if err := os.Rename(folder, path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -60,7 +59,7 @@ the authority's folder; carry it, or the copy of --out, to the station.`,
 // read reads the files and values that the officer named.
 func (o orderFlags) read(now time.Time) (r ca.OrderRequest, err error) {
 	r = ca.OrderRequest{Count: o.count, Now: now}
-	file, err := os.ReadFile(o.request)
+	file, err := readFile(o.request)
 	if err != nil {
 		return r, err
 	}
@@ -125,7 +124,7 @@ func (p *program) runOrder(ctx context.Context, r ca.OrderRequest, out string) e
 		return err
 	}
 	if out != "" {
-		if err := writeNew(out, o.File); err != nil {
+		if err := p.write(out, o.File); err != nil {
 			return fmt.Errorf("order %d is signed and in %s; copy it from there: %w", o.Number(), a.OrderPath(o), err)
 		}
 	}

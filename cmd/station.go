@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -277,7 +276,7 @@ func (p *program) atStation(ctx context.Context, test bool, use func(*provision.
 
 // anchor reads what this machine was told of its authority.
 func (p *program) anchor() (ca.Anchor, error) {
-	file, err := os.ReadFile(p.settings.Bundle)
+	file, err := readFile(p.settings.Bundle)
 	if err != nil {
 		return ca.Anchor{}, fmt.Errorf("bundle: %w", err)
 	}
@@ -290,7 +289,7 @@ func (p *program) anchor() (ca.Anchor, error) {
 
 // order reads the order file of the settings.
 func (p *program) order() (*ca.Order, error) {
-	file, err := os.ReadFile(p.settings.Order)
+	file, err := readFile(p.settings.Order)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usage("no order at %s: the security officer signs it for the station's request ('birthmark ca order')", p.settings.Order)
 	}
