@@ -3,8 +3,12 @@ package link
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
+	"os"
 	"slices"
 	"testing"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 // count gives the bytes first, first + 1 ... last.
@@ -76,6 +80,34 @@ func TestCRC(t *testing.T) {
 		if got := crc16(unhex(t, test.data)); got != test.crc {
 			t.Errorf("crc of %s is %04x, want %04x", test.data, got, test.crc)
 		}
+	}
+}
+
+// The example of docs/wire.md: hello and the reply to a seal, each as payload and as frame.
+func TestDocumentedFrames(t *testing.T) {
+	page, err := os.ReadFile("../docs/wire.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chip := [9]byte{0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF, 0xEE}
+	locks := Locks{0x00, 0x00, 0xFF, 0xFE}
+	want := "```\n"
+	for _, items := range [][]any{
+		{0x12345678, 0, 1},
+		{0x12345678, 5, -6, 0, chip, locks, 0, true},
+	} {
+		payload, err := cbor.Marshal(items)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame := encodeFrame(payload)
+		if items[2] != 1 {
+			frame = frame[1:] // a unit sends no zero before it
+		}
+		want += fmt.Sprintf("%X\n%X\n", payload, frame)
+	}
+	if want += "```\n"; !bytes.Contains(page, []byte(want)) {
+		t.Errorf("docs/wire.md has no\n%s", want)
 	}
 }
 

@@ -140,6 +140,47 @@ func TestOfficerAndOperator(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(d.dir, "birthmark_image.h")); err != nil {
 		t.Error(err)
 	}
+	d.checkStored()
+}
+
+// checkStored holds what a unit keeps without power against docs/formats.md, "In the unit", byte for byte.
+func (d *desk) checkStored() {
+	d.t.Helper()
+	read := func(name string) []byte {
+		b, err := os.ReadFile(filepath.Join(d.dir, name))
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return b
+	}
+	d.run("birthmark ledger export --config station/birthmark.yaml --out certificates")
+	d.run(`sh -c 'cp certificates/*-00-01.c509 unit.c509'`) // whichever unit got the first number
+
+	order, unit := read("certificates/order-1.c509"), read("unit.c509")
+	slot := slices.Concat([]byte{0x82, 0x58, byte(len(order))}, order, []byte{0x58, byte(len(unit))}, unit)
+	slot = append(slot, make([]byte, 416-len(slot))...)
+	found := 0
+	for _, name := range []string{"units/unit-01", "units/unit-02"} {
+		eeprom, flash := read(name+".eeprom"), read(name+".flash")
+		if len(eeprom) != 1400 || len(flash) != 3*2048 {
+			d.t.Fatalf("%s: %d bytes of EEPROM, %d of flash", name, len(eeprom), len(flash))
+		}
+		if bytes.Equal(eeprom[128+64+8*36:][:416], slot) {
+			found++
+		}
+		bundle := read("bundle.cbor")
+		anchor := append([]byte{1, 0, 0, 98}, bundle[len(bundle)-98:]...)
+		if !bytes.HasPrefix(flash, anchor) {
+			d.t.Errorf("%s: page 0 is %x..., want %x", name, flash[:len(anchor)], anchor)
+		}
+		sealed := []byte{2, 0, 0, 4, 0, 0, 0, 0, 0x98, 0x0E, 0, 0, 0, 0, 0, 0, 0xFF}
+		if !bytes.HasPrefix(flash[2048:], sealed) {
+			d.t.Errorf("%s: page 1 is %x..., want %x", name, flash[2048:][:len(sealed)], sealed)
+		}
+	}
+	if found != 1 {
+		d.t.Errorf("%d units have in slot 8\n%x", found, slot)
+	}
 }
 
 func TestCI(t *testing.T) {
