@@ -255,3 +255,46 @@ func TestDependencies(t *testing.T) {
 		t.Errorf("go.mod requires\n%q, docs/dependencies.md has\n%q", required, described)
 	}
 }
+
+// Every test that the threat model names is there, and every attack but those that the page lists as missing names one.
+func TestNamedTests(t *testing.T) {
+	page, err := os.ReadFile("../../docs/threat-model.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\b([a-z0-9]+)\.((?:Test|Fuzz)\w+)|\b(\w+\.txtar)`)
+	rows := regexp.MustCompile(`(?m)^\| (\d+) \|.*\|([^|]*)\|$`).FindAllSubmatch(page, -1)
+	if len(rows) < 22 {
+		t.Errorf("%d attacks found in the threat model", len(rows))
+	}
+	for _, row := range rows {
+		tests := named.FindAllSubmatch(row[2], -1)
+		if len(tests) == 0 {
+			t.Errorf("attack %s names no test", row[1])
+		}
+		for _, m := range tests {
+			if story := string(m[3]); story != "" {
+				if _, err := os.Stat("../../cmd/testdata/" + story); err != nil {
+					t.Errorf("attack %s: %v", row[1], err)
+				}
+				continue
+			}
+			if !declares(t, "../../"+string(m[1]), "func "+string(m[2])+"(") {
+				t.Errorf("attack %s: there is no %s", row[1], m[0])
+			}
+		}
+	}
+}
+
+// declares says whether a test file of the folder has the text.
+func declares(t *testing.T, folder, text string) bool {
+	t.Helper()
+	files, err := filepath.Glob(folder + "/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		source, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(source), text)
+	})
+}
