@@ -125,7 +125,7 @@ func (b *Book) initialise() error {
 	ctx := context.Background()
 	var mode string
 	if err := b.db.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
-		return err
+		return full(err)
 	}
 	if mode != "wal" {
 		return fmt.Errorf("file system has no shared memory for a write-ahead log (journal mode %s)", mode)
@@ -149,7 +149,7 @@ func syncFolder(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Open opens an existing book for reading and writing. The error wraps fs.ErrNotExist, ErrNotLedger, ErrVersion, or
+// Open opens an existing book for reading and writing. The error wraps fs.ErrNotExist, ErrNotLedger, ErrVersion, ErrFull, or
 // ErrOtherAuthority if the book does not belong to anchor. A file that cannot be written is refused here, not at the
 // first unit.
 func Open(path string, anchor [32]byte) (*Book, error) {
@@ -204,7 +204,7 @@ func open(path string, anchor [32]byte, mode string) (*Book, error) {
 	}
 	if err != nil {
 		db.Close()
-		return nil, err
+		return nil, full(err)
 	}
 	return b, nil
 }
@@ -241,6 +241,15 @@ func identify(db *sql.DB) (Identity, error) {
 		return Identity{}, fmt.Errorf("%w: it names no authority", ErrNotLedger)
 	}
 	return id, err
+}
+
+// full names what SQLite says when there is no room for a book that is being made or opened, before anything is written
+// to it: the plain error, or the one of a -shm file whose first page did not fit.
+func full(err error) error {
+	if c := code(err); c&primaryCode == sqlite3.SQLITE_FULL || c == sqlite3.SQLITE_IOERR_SHMSIZE {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
 }
 
 // readIdentity reads the one row of book; q is a database or a transaction on one.

@@ -224,10 +224,43 @@ func denySyscalls(errno unix.Errno, files []int, numbers ...uint32) error {
 	return nil
 }
 
-// childFaultJob runs "fault-KIND-STEP" and "checkpoint-KIND".
+// TestNoRoom makes and opens a book on a full disk.
+func TestNoRoom(t *testing.T) {
+	b, path := newBook(t)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	runChild(t, "room", path)
+	if b, err := Open(path, station.Anchor); err != nil {
+		t.Errorf("afterwards: %v", err)
+	} else if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func childRoom(path string) error {
+	if err := denySyscalls(unix.ENOSPC, nil, unix.SYS_PWRITE64); err != nil {
+		return err
+	}
+	for what, do := range map[string]func() (*Book, error){
+		"create":         func() (*Book, error) { return Create(path+"-2", station) },
+		"open":           func() (*Book, error) { return Open(path, station.Anchor) },
+		"open read-only": func() (*Book, error) { return OpenReadOnly(path, station.Anchor) },
+	} {
+		if _, err := do(); !errors.Is(err, ErrFull) {
+			return fmt.Errorf("%s: got %w, want %w", what, err, ErrFull)
+		}
+	}
+	return nil
+}
+
+// childFaultJob runs "room", "fault-KIND-STEP" and "checkpoint-KIND".
 func childFaultJob(job, path string) error {
 	part := strings.Split(job, "-")
-	if part[0] == "checkpoint" {
+	switch part[0] {
+	case "room":
+		return childRoom(path)
+	case "checkpoint":
 		return childCheckpoint(part[1], path)
 	}
 	step, err := strconv.Atoi(part[2])
