@@ -21,26 +21,16 @@ func accessToDER(r *reader, b *cryptobyte.Builder) {
 }
 
 func accessFromDER(s *cryptobyte.String, w *writer) bool {
-	var list cryptobyte.String
-	if !s.ReadASN1(&list, asn1.SEQUENCE) {
-		return false
-	}
-	var items writer
-	n := 0
-	for ; !list.Empty(); n += 2 {
-		var description, location cryptobyte.String
-		if !list.ReadASN1(&description, asn1.SEQUENCE) {
-			return false
-		}
-		method, ok := readOID(&description)
-		if !ok || !description.ReadASN1(&location, context(uri)) || !description.Empty() {
+	return sequencesFromDER(s, w, 2, func(description *cryptobyte.String, items *writer) bool {
+		var location cryptobyte.String
+		method, ok := readOID(description)
+		if !ok || !description.ReadASN1(&location, context(uri)) {
 			return false
 		}
 		items.registered(accessMethods, method)
 		items.text(string(location))
-	}
-	w.items(n, items)
-	return true
+		return true
+	})
 }
 
 // distribution is cRLDistributionPoints and freshestCRL: an array of [URIs, reasons, CRL issuer], or bare text

@@ -79,16 +79,9 @@ func addressToDER(r *reader, b *cryptobyte.Builder, last int64) int64 {
 }
 
 func addressesFromDER(s *cryptobyte.String, w *writer) bool {
-	var families cryptobyte.String
-	if !s.ReadASN1(&families, asn1.SEQUENCE) {
-		return false
-	}
-	var items writer
-	n := 0
-	for ; !families.Empty(); n += 3 {
-		var family, id, choice cryptobyte.String
-		if !families.ReadASN1(&family, asn1.SEQUENCE) || !family.ReadASN1(&id, asn1.OCTET_STRING) ||
-			len(id) < 2 || len(id) > 3 {
+	return sequencesFromDER(s, w, 3, func(family *cryptobyte.String, items *writer) bool {
+		var id, choice cryptobyte.String
+		if !family.ReadASN1(&id, asn1.OCTET_STRING) || len(id) < 2 || len(id) > 3 {
 			return false
 		}
 		items.uint(uint64(binary.BigEndian.Uint16(id)))
@@ -97,16 +90,11 @@ func addressesFromDER(s *cryptobyte.String, w *writer) bool {
 		} else {
 			items.null()
 		}
-		if isNull(family) {
-			items.null()
-			continue
+		if isNull(*family) {
+			return nullFromDER(family, items)
 		}
-		if !family.ReadASN1(&choice, asn1.SEQUENCE) || !choiceFromDER(choice, &items) || !family.Empty() {
-			return false
-		}
-	}
-	w.items(n, items)
-	return true
+		return family.ReadASN1(&choice, asn1.SEQUENCE) && choiceFromDER(choice, items)
+	})
 }
 
 // choiceFromDER writes prefixes and ranges; a range is two addresses, a prefix one.

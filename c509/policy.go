@@ -57,65 +57,39 @@ func qualifierToDER(r *reader, b *cryptobyte.Builder) {
 }
 
 func policiesFromDER(s *cryptobyte.String, w *writer) bool {
-	var list cryptobyte.String
-	if !s.ReadASN1(&list, asn1.SEQUENCE) {
-		return false
-	}
-	var items writer
-	n := 0
-	for ; !list.Empty(); n += 2 {
-		var policy cryptobyte.String
-		if !list.ReadASN1(&policy, asn1.SEQUENCE) {
-			return false
-		}
-		oid, ok := readOID(&policy)
+	return sequencesFromDER(s, w, 2, func(policy *cryptobyte.String, items *writer) bool {
+		oid, ok := readOID(policy)
 		if !ok {
 			return false
 		}
 		items.registered(policies, oid)
-		if !qualifiersFromDER(&policy, &items) || !policy.Empty() {
-			return false
+		if policy.Empty() {
+			items.array(0)
+			return true
 		}
-	}
-	w.items(n, items)
-	return true
+		return sequencesFromDER(policy, items, 2, qualifierFromDER)
+	})
 }
 
-func qualifiersFromDER(s *cryptobyte.String, w *writer) bool {
-	var list cryptobyte.String
-	if !s.Empty() && !s.ReadASN1(&list, asn1.SEQUENCE) {
+func qualifierFromDER(qualifier *cryptobyte.String, items *writer) bool {
+	oid, ok := readOID(qualifier)
+	if !ok {
 		return false
 	}
-	var items writer
-	n := 0
-	for ; !list.Empty(); n += 2 {
-		var qualifier, text cryptobyte.String
-		if !list.ReadASN1(&qualifier, asn1.SEQUENCE) {
-			return false
-		}
-		oid, ok := readOID(&qualifier)
-		if !ok {
-			return false
-		}
-		e, _ := policyQualifiers.oid(oid)
-		switch e.id {
-		case cps:
-			ok = qualifier.ReadASN1(&text, asn1.IA5String)
-		case userNotice:
-			var notice cryptobyte.String
-			ok = qualifier.ReadASN1(&notice, asn1.SEQUENCE) && notice.ReadASN1(&text, asn1.UTF8String) &&
-				notice.Empty()
-		default:
-			return false
-		}
-		if !ok || !qualifier.Empty() {
-			return false
-		}
-		items.int(int64(e.id))
-		items.text(string(text))
+	var text cryptobyte.String
+	e, _ := policyQualifiers.oid(oid)
+	switch e.id {
+	case cps:
+		ok = qualifier.ReadASN1(&text, asn1.IA5String)
+	case userNotice:
+		var notice cryptobyte.String
+		ok = qualifier.ReadASN1(&notice, asn1.SEQUENCE) && notice.ReadASN1(&text, asn1.UTF8String) && notice.Empty()
+	default:
+		return false
 	}
-	w.items(n, items)
-	return true
+	items.int(int64(e.id))
+	items.text(string(text))
+	return ok
 }
 
 // mappings is policyMappings: pairs of the issuer's and the subject's policy.
@@ -132,27 +106,16 @@ func mappingsToDER(r *reader, b *cryptobyte.Builder) {
 }
 
 func mappingsFromDER(s *cryptobyte.String, w *writer) bool {
-	var list cryptobyte.String
-	if !s.ReadASN1(&list, asn1.SEQUENCE) {
-		return false
-	}
-	var items writer
-	n := 0
-	for ; !list.Empty(); n += 2 {
-		var pair cryptobyte.String
-		if !list.ReadASN1(&pair, asn1.SEQUENCE) {
-			return false
-		}
-		issuer, ok1 := readOID(&pair)
-		subject, ok2 := readOID(&pair)
-		if !ok1 || !ok2 || !pair.Empty() {
+	return sequencesFromDER(s, w, 2, func(pair *cryptobyte.String, items *writer) bool {
+		issuer, ok1 := readOID(pair)
+		subject, ok2 := readOID(pair)
+		if !ok1 || !ok2 {
 			return false
 		}
 		items.registered(policies, issuer)
 		items.registered(policies, subject)
-	}
-	w.items(n, items)
-	return true
+		return true
+	})
 }
 
 // policyConstraints is two optional numbers, implicitly tagged 0 and 1 in DER, a null each in CBOR if absent.

@@ -165,6 +165,25 @@ func readOID(s *cryptobyte.String) (string, bool) {
 	return oid.String(), err == nil
 }
 
+// sequencesFromDER reads a SEQUENCE of SEQUENCEs and writes an array. Of each inner one read makes size items, from all of
+// its content.
+func sequencesFromDER(s *cryptobyte.String, w *writer, size int, read func(*cryptobyte.String, *writer) bool) bool {
+	var list cryptobyte.String
+	if !s.ReadASN1(&list, asn1.SEQUENCE) {
+		return false
+	}
+	var items writer
+	n := 0
+	for ; !list.Empty(); n += size {
+		var content cryptobyte.String
+		if !list.ReadASN1(&content, asn1.SEQUENCE) || !read(&content, &items) || !content.Empty() {
+			return false
+		}
+	}
+	w.items(n, items)
+	return true
+}
+
 // isElement tells whether b is one DER element, without looking inside.
 func isElement(b []byte) bool {
 	s := cryptobyte.String(b)
