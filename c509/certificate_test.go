@@ -300,7 +300,7 @@ func TestEncodeRefusesFields(t *testing.T) {
 		"no signature":           func(c *Certificate) { c.Signature = nil },
 		"kind of value":          func(c *Certificate) { c.Subject[0].Value.Kind = 9 },
 		"short EUI-64":           func(c *Certificate) { c.Subject[0].Value.Data = "123" },
-		"text not UTF-8":         func(c *Certificate) { c.Subject = TextName("\xff") },
+		"text not UTF-8":         func(c *Certificate) { c.Subject = Name{{Type: CommonName, Value: Value{Text, "\xff"}}} },
 		"OID and type":           func(c *Certificate) { c.Subject[0].OID = "1.2.3" },
 		"two items in extension": func(c *Certificate) { c.Extensions[0].Value = []byte{1, 1} },
 		"no item in extension":   func(c *Certificate) { c.Extensions[0].Value = nil },

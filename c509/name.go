@@ -51,19 +51,10 @@ const tagMAC = 48
 // as the MAC address.
 const euiInfix = "\xff\xfe"
 
-// TextName returns a name of one common name that is text.
-func TextName(s string) Name { return Name{{Type: CommonName, Value: Value{Text, s}}} }
-
 // BytesName returns a name of one common name that is a byte string.
 func BytesName(b []byte) Name { return Name{{Type: CommonName, Value: Value{Bytes, string(b)}}} }
 
-// EUI64Name returns a name of one common name that is an EUI-64.
-func EUI64Name(eui [8]byte) Name {
-	return Name{{Type: CommonName, Value: Value{EUI64, string(eui[:])}}}
-}
-
-// CommonName returns the value of a name that is one common name and nothing else, as this package's
-// constructors make them.
+// CommonName returns the value of a name that is one common name and nothing else, as BytesName makes it.
 func (n Name) CommonName() (Value, bool) {
 	if !n.compact() {
 		return Value{}, false

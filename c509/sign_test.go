@@ -28,7 +28,7 @@ func unit(t testing.TB) *Certificate {
 		Issuer:             BytesName([]byte{0, 1, 0, 0, 0, 9}),
 		NotBefore:          1_750_000_000,
 		NotAfter:           NoExpiry,
-		Subject:            EUI64Name([8]byte{2, 0x12, 0, 0, 0, 0, 0, 7}),
+		Subject:            Name{{Type: CommonName, Value: Value{EUI64, "\x02\x12\x00\x00\x00\x00\x00\x07"}}},
 		PublicKeyAlgorithm: P256Key,
 		PublicKey:          key,
 		Extensions:         Extensions{DigitalSignature.Extension(true)},

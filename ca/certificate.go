@@ -80,7 +80,10 @@ func rootTemplate(name RootName, key *ecdsa.PublicKey, at time.Time) *c509.Certi
 
 // native is what all certificates of the profile have in common (draft-ietf-cose-cbor-encoded-cert-21, section 3.1).
 func native(serial uint64, issuer, subject c509.Name, key *ecdsa.PublicKey, at time.Time, extensions c509.Extensions) *c509.Certificate {
-	xy := point(key)
+	public, err := c509.CompressedKey(key)
+	if err != nil {
+		panic(err) // every key passed p256Key or publicKey
+	}
 	return &c509.Certificate{
 		Type:               c509.Native,
 		SerialNumber:       bytes.TrimLeft(binary.BigEndian.AppendUint64(nil, serial), "\x00"),
@@ -90,7 +93,7 @@ func native(serial uint64, issuer, subject c509.Name, key *ecdsa.PublicKey, at t
 		NotAfter:           c509.NoExpiry,
 		Subject:            subject,
 		PublicKeyAlgorithm: c509.P256Key,
-		PublicKey:          c509.PublicKey{Bytes: append([]byte{2 | xy[pointSize-1]&1}, xy[:pointSize/2]...)},
+		PublicKey:          public,
 		Extensions:         extensions,
 	}
 }
