@@ -66,8 +66,11 @@ type InitRequest struct {
 // Check refuses a request that Init could not fulfil, so that it can be asked before a key is made: a folder that already
 // holds an authority (ErrPolicy), keys that are not where they belong (ErrPolicy), a name or prefix that is none (ErrMalformed).
 func (r InitRequest) Check() error {
-	if _, err := os.Lstat(filepath.Join(r.Folder, authorityFile)); !errors.Is(err, fs.ErrNotExist) {
+	switch _, err := os.Lstat(filepath.Join(r.Folder, authorityFile)); {
+	case err == nil:
 		return fmt.Errorf("folder %s already holds an authority: %w", r.Folder, ErrPolicy)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
 	if err := checkTitle("authority's name", r.Name, maxAuthority); err != nil {
 		return err
@@ -138,6 +141,9 @@ func Init(random io.Reader, root, next crypto.Signer, r InitRequest) (*Authority
 		return nil, err
 	}
 	if err := createFile(filepath.Join(r.Folder, authorityFile), text); err != nil {
+		return nil, err
+	}
+	if err := syncFolder(filepath.Dir(filepath.Clean(r.Folder))); err != nil { // the folder's own name
 		return nil, err
 	}
 	return Load(r.Folder)
