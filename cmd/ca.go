@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -90,8 +91,11 @@ func (p *program) runInit(ctx context.Context, r ca.InitRequest, existing bool) 
 	}
 	defer next.Close()
 	a, err := ca.Init(nil, root, next, r)
-	if err != nil {
+	if errors.Is(err, ca.ErrPolicy) {
 		return err
+	}
+	if err != nil {
+		return fmt.Errorf("both keys are there, complete the authority with --existing; %w", err)
 	}
 	return p.showAuthority(a)
 }

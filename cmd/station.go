@@ -153,7 +153,10 @@ the new ones.`,
 			if err != nil {
 				return err
 			}
-			return p.write(out, request)
+			if err := p.write(out, request); err != nil {
+				return fmt.Errorf("the order key is there, repeat with --existing; %w", err)
+			}
+			return nil
 		},
 	}
 	f := c.Flags()
