@@ -46,8 +46,10 @@ func (l *line) prepare() error {
 	if err := control(l.port, func(fd int) error { _, err := term.MakeRaw(fd); return err }); err != nil {
 		return err
 	}
-	if err := os.Remove(l.link); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	if _, err := os.Readlink(l.link); err == nil { // anything else that has this name stays
+		if err := os.Remove(l.link); err != nil {
+			return err
+		}
 	}
 	return os.Symlink(l.port.Name(), l.link)
 }

@@ -312,6 +312,17 @@ func TestStartRefuses(t *testing.T) {
 	if _, err := Start(o); err == nil {
 		t.Error("a flash of five bytes")
 	}
+	o.Index = 9
+	notes := filepath.Join(o.Dir, "unit-09")
+	if err := os.WriteFile(notes, []byte("notes"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(o); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a file that has the port's name: %v", err)
+	}
+	if text, err := os.ReadFile(notes); string(text) != "notes" {
+		t.Errorf("that file is now %q, %v", text, err)
+	}
 }
 
 // What a killed process leaves: the name of a pseudo-terminal that is gone.
