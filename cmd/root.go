@@ -95,7 +95,10 @@ ledger, 9 verification failed, 130 interrupted.`,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	c.SetUsageTemplate(strings.ReplaceAll(c.UsageTemplate(), "FlagUsages ", "FlagUsagesWrapped 80 "))
+	c.SetUsageTemplate(strings.NewReplacer(
+		"FlagUsages ", "FlagUsagesWrapped 80 ",
+		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", // a group alone is an error, see finish
+	).Replace(c.UsageTemplate()))
 	f := c.PersistentFlags()
 	f.StringVar(&p.config, "config", "", "settings file (default $BIRTHMARK_CONFIG, else birthmark/birthmark.yaml in the user's configuration folder)")
 	f.BoolVar(&p.json, "json", false, "print the answer as JSON")
