@@ -66,7 +66,8 @@ func absent(path string) error {
 	return err
 }
 
-// writeNew writes a new file and syncs it; its name is the folder's to sync. An existing one is never overwritten, and none stays behind after an error.
+// writeNew writes a new file and syncs it; its name is the folder's to sync. An existing one is never overwritten, and none
+// stays behind after an error.
 func writeNew(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
@@ -82,9 +83,12 @@ func writeNew(path string, data []byte) error {
 	return nil
 }
 
-// syncFolder makes the names in a folder durable.
+// syncFolder makes the names in a folder durable. One that may be written and not read, a drop box, is left to the system.
 func syncFolder(path string) error {
 	d, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
