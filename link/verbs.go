@@ -21,7 +21,7 @@ const (
 // Hello is what a unit says about itself. Before the seal nothing of it is proven.
 type Hello struct {
 	Chip             [9]byte // the chip's serial number
-	Revision         [4]byte // the chip's, from its Info command
+	Revision         [4]byte // the chip's, from its configuration zone
 	Firmware         [32]byte
 	AnchorHash       [32]byte // of the anchor that the firmware was built for
 	Product          uint32
