@@ -90,6 +90,7 @@ var outcomes = []struct {
 	{hsm.ErrAmbiguous, exitHSM, "add serial=... to the URI so that exactly one token matches; 'birthmark hsm list' shows the serial numbers"},
 	{hsm.ErrNoToken, exitHSM, "plug the token in, or correct the URI; 'birthmark hsm list' shows what is there"},
 	{hsm.ErrNoKey, exitHSM, "check the key's name or path; 'birthmark hsm list' shows a token's keys, object=... in the URI is the label"},
+	{hsm.ErrHalfKey, exitHSM, "a run was cut short while it made this key: choose another name; the token's own tools remove the half"},
 	{hsm.ErrKeyExists, exitHSM, "choose another name, or give --existing to use the key that is there"},
 	{hsm.ErrLost, exitHSM, "plug the token in again and repeat the command; nothing was signed that is not in the ledger"},
 	{hsm.ErrUnsupported, exitHSM, "install a build with cgo, or use key files for a test authority"},

@@ -20,8 +20,8 @@ const p256 = "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
 
 // GenerateKey makes a P-256 key pair that stays in the token: sensitive, not extractable, and good for
 // signing only. Everything the token was told is read back, and a signature is made and verified; if
-// anything is not as it should be, the pair is destroyed. Errors wrap ErrKeyExists, if any key or public
-// key has the label, or ErrLost, after which nobody knows whether the pair is there.
+// anything is not as it should be, the pair is destroyed. Errors wrap ErrKeyExists, if a key has the
+// label, ErrHalfKey, if a public key alone has it, or ErrLost, after which nobody knows whether the pair is there.
 func (t *Token) GenerateKey(ctx context.Context, label string) (*Signer, error) {
 	k, err := t.generate(ctx, label)
 	if err != nil {
@@ -58,13 +58,19 @@ func (t *Token) generate(ctx context.Context, label string) (*Signer, error) {
 }
 
 func (s session) labelFree(label string) error {
-	for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
-		found, err := s.find([]*pkcs11.Attribute{attr(pkcs11.CKA_CLASS, class), attr(pkcs11.CKA_LABEL, label)})
+	for _, half := range []struct {
+		class uint
+		taken error
+	}{
+		{pkcs11.CKO_PRIVATE_KEY, ErrKeyExists},
+		{pkcs11.CKO_PUBLIC_KEY, ErrHalfKey}, // SoftHSM2 leaves it behind when it is killed in C_GenerateKeyPair
+	} {
+		found, err := s.find([]*pkcs11.Attribute{attr(pkcs11.CKA_CLASS, half.class), attr(pkcs11.CKA_LABEL, label)})
 		if err != nil {
 			return err
 		}
 		if len(found) > 0 {
-			return ErrKeyExists
+			return half.taken
 		}
 	}
 	return nil

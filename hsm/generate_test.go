@@ -23,6 +23,15 @@ func TestGenerateRefusesLabel(t *testing.T) {
 	}
 	_, err := token.GenerateKey(context.Background(), "order")
 	wantError(t, err, ErrKeyExists)
+	half, err := token.GenerateKey(context.Background(), "half")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := token.write(context.Background(), func(s session) error { return s.destroy(half.pair.private) }); err != nil {
+		t.Fatal(err)
+	}
+	_, err = token.GenerateKey(context.Background(), "half")
+	wantError(t, err, ErrHalfKey)
 	_, err = CreateKey(context.Background(), "pkcs11:token=factory-a;object=x;id=%01", Options{Module: proxy.module, Modules: token.modules})
 	if err == nil || !strings.Contains(err.Error(), "random id") {
 		t.Fatalf("an id was given: %v", err)

@@ -24,6 +24,7 @@ var (
 	ErrPINLocked   = errors.New("the token takes no PIN")
 	ErrNoKey       = errors.New("no such key")
 	ErrKeyExists   = errors.New("key exists already")
+	ErrHalfKey     = errors.New("only the public half of a key is there")
 	ErrLost        = errors.New("token lost")
 	ErrUnsupported = errors.New("this birthmark was built without cgo, so PKCS#11 tokens are not supported; use a build with cgo")
 )
@@ -57,8 +58,8 @@ func OpenKey(ctx context.Context, uri string, options Options) (Key, error) {
 }
 
 // CreateKey makes a P-256 key where uri says and opens it: in a token under the URI's object, which is
-// its label, or in a new encrypted file. It never replaces a key: errors wrap ErrKeyExists and those of
-// OpenKey.
+// its label, or in a new encrypted file. It never replaces a key: errors wrap ErrKeyExists, ErrHalfKey and
+// those of OpenKey.
 func CreateKey(ctx context.Context, uri string, options Options) (Key, error) {
 	return withKey(ctx, uri, options, createFile, func(ctx context.Context, token *Token, u URI) (*Signer, error) {
 		if u.ID != nil {
