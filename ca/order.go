@@ -234,7 +234,7 @@ func (a *Authority) admit(o *OrderCertificate) error {
 	}
 	for _, before := range a.Orders {
 		if before.Certificate.Key.Equal(o.Key) {
-			return fmt.Errorf("order %d was already signed for this order key; the station must make a new one: %w", before.Number(), ErrPolicy)
+			return fmt.Errorf("order %d was already signed for this order key, it is in %s; for another the station must make a new key: %w", before.Number(), a.OrderPath(before), ErrPolicy)
 		}
 		if before.Certificate.Range.overlaps(o.Range) {
 			return fmt.Errorf("range %v overlaps order %d (%v): %w", o.Range, before.Number(), before.Certificate.Range, ErrPolicy)
