@@ -102,7 +102,7 @@ enum bm_check {
  * when the chip failed, or the number of the first check that does not hold, which is positive. */
 BM_MUST_CHECK int bm_trust(const struct bm_port *port, const struct bm_image *image, const struct bm_birth *birth);
 
-#define BM_FLASH_UNIT 8u /* bytes: the coarsest program unit of the parts in docs/porting.md */
+#define BM_FLASH_UNIT 8u /* bytes: as many as an STM32G0 programs at once; a part that programs fewer takes several steps */
 enum { BM_PAGE_TRUST = 0, BM_PAGE_STATE_A = 1, BM_PAGE_STATE_B = 2, BM_FLASH_PAGES = 3 };
 
 #endif
