@@ -29,7 +29,7 @@ const smallProfile = `birthmark: product/1
 name: p
 product: 7
 peers: [7, 9]
-chip: {type: ATECC608, attestation: none, mode: "00", options: "0000", slots: &s [&k 0081 0013, *k, *k, *k, *k, *k, *k, *k, *k, *k, *k, *k, *k, *k, *k, *k]}
+chip: {type: ATECC608, attestation: none, mode: "00", options: "0000", slots: [0081 0013, 0082 0013, &k 8080 001c, *k, *k, *k, 8080 007c, *k, 0000 003c, *k, *k, *k, *k, *k, *k, *k]}
 `
 
 // works is a manufacturer in a temporary folder: an authority, its keys, and the key of its first order.

@@ -205,6 +205,9 @@ func (a *Authority) next(r OrderRequest) (*OrderCertificate, error) {
 	case r.Validity < time.Second || r.Validity > MaxValidity:
 		return nil, fmt.Errorf("validity %v: want 1s to %v: %w", r.Validity, MaxValidity, ErrMalformed)
 	}
+	if err := r.Profile.producible(); err != nil {
+		return nil, err
+	}
 	first := r.First
 	if first == 0 {
 		first = a.free(r.Count)

@@ -272,6 +272,14 @@ func TestOrderRefused(t *testing.T) {
 		{"around order 1", func(r *OrderRequest) { r.First, r.Count = first.Certificate.Range.First, 1000 }, ErrPolicy},
 		{"within order 1", func(r *OrderRequest) { r.First, r.Count = first.Certificate.Range.First+5, 1 }, ErrPolicy},
 		{"an EUI-48 in disguise", func(r *OrderRequest) { r.First = 0x021A2BFFFDFFFFFE; r.Count = 3 }, ErrMalformed},
+		{"a watchdog that the driver does not set", func(r *OrderRequest) { p := *r.Profile; p.Chip.Mode = "04"; r.Profile = &p }, ErrPolicy},
+		{"options that the driver does not set", func(r *OrderRequest) { p := *r.Profile; p.Chip.Options = "0002"; r.Profile = &p }, ErrPolicy},
+		{"a slot that the driver locks otherwise", func(r *OrderRequest) {
+			p := *r.Profile
+			p.Chip.Slots = slices.Clone(p.Chip.Slots)
+			p.Chip.Slots[8] = "8080 001c"
+			r.Profile = &p
+		}, ErrPolicy},
 		{"a clock before the root", func(r *OrderRequest) { r.Now = morning.Add(-time.Second) }, ErrPolicy},
 		{"a clock before order 1", func(r *OrderRequest) { r.Now = first.Issued.Add(-time.Nanosecond) }, ErrPolicy},
 	} {

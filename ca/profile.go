@@ -155,6 +155,37 @@ func (p *Profile) configure() error {
 	return nil
 }
 
+// What this release's chip driver writes, the same on every unit (device/port_atecc608.c, policy).
+const (
+	driverMode    = "00"
+	driverOptions = "0000"
+)
+
+var driverSlots = [atecc608Slots]string{
+	0: "0081 0013", 1: "0082 0013", 2: "8080 001c", 3: "8080 001c", 4: "8080 001c", 5: "8080 001c", 6: "8080 007c", 7: "8080 001c",
+	8: "0000 003c", 9: "8080 001c", 10: "8080 001c", 11: "8080 001c", 12: "8080 001c", 13: "8080 001c", 14: "8080 001c", 15: "8080 001c",
+}
+
+// producible refuses a profile that no unit could meet: a unit locks its chip with its driver's configuration before the
+// station can compare it with the profile, and a chip that is locked wrong is lost. Wraps ErrPolicy.
+func (p *Profile) producible() error {
+	refuse := func(field, wanted, written string) error {
+		return fmt.Errorf("profile %q: %s is %q, and this release's chip driver writes %q: %w", p.Name, field, wanted, written, ErrPolicy)
+	}
+	if p.Chip.Mode != driverMode {
+		return refuse("chip.mode", p.Chip.Mode, driverMode)
+	}
+	if p.Chip.Options != driverOptions {
+		return refuse("chip.options", p.Chip.Options, driverOptions)
+	}
+	for i, s := range p.Chip.Slots {
+		if !strings.EqualFold(s, driverSlots[i]) {
+			return refuse(fmt.Sprintf("chip.slots[%d]", i), s, driverSlots[i])
+		}
+	}
+	return nil
+}
+
 // CheckConfiguration compares a chip's configuration zone, 128 bytes as read back, with the profile: both zones locked,
 // each slot as reviewed, nothing else switched on. A difference names the first place and wraps ErrPolicy.
 func (p *Profile) CheckConfiguration(zone [configSize]byte) error {
