@@ -14,6 +14,8 @@ import (
 // default, and four open files.
 const MaxUnits = 1000
 
+const maxTimeScale = 100 // a chip a hundred times slower than the data sheet's slowest
+
 // ErrRange is wrapped where a request asks for what cannot be served.
 var ErrRange = errors.New("out of range")
 
@@ -38,8 +40,8 @@ func Serve(ctx context.Context, r Request, ready func(ports []string)) (err erro
 	if r.Units < 1 || r.Units > MaxUnits {
 		return fmt.Errorf("%d units, want 1 to %d: %w", r.Units, MaxUnits, ErrRange)
 	}
-	if r.Baud < 0 || r.TimeScale < 0 {
-		return fmt.Errorf("pace of %d bits a second and time scale %v, want neither below 0: %w", r.Baud, r.TimeScale, ErrRange)
+	if r.Baud < 0 || !(r.TimeScale >= 0 && r.TimeScale <= maxTimeScale) { // a scale that is no number compares with nothing
+		return fmt.Errorf("pace of %d bits a second and time scale %v, want a pace of 0 or more and a scale from 0 to %d: %w", r.Baud, r.TimeScale, maxTimeScale, ErrRange)
 	}
 	var ports []string
 	for i := range r.Units {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -77,11 +78,12 @@ func TestServeRefuses(t *testing.T) {
 		change func(*Request)
 		want   error
 	}{
-		"no units":       {func(r *Request) { r.Units = 0 }, ErrRange},
-		"too many units": {func(r *Request) { r.Units = MaxUnits + 1 }, ErrRange},
-		"pace below 0":   {func(r *Request) { r.Baud = -1 }, ErrRange},
-		"scale below 0":  {func(r *Request) { r.TimeScale = -1 }, ErrRange},
-		"no folder":      {func(r *Request) { r.Dir = filepath.Join(r.Dir, "missing") }, os.ErrNotExist},
+		"no units":           {func(r *Request) { r.Units = 0 }, ErrRange},
+		"too many units":     {func(r *Request) { r.Units = MaxUnits + 1 }, ErrRange},
+		"pace below 0":       {func(r *Request) { r.Baud = -1 }, ErrRange},
+		"scale is no number": {func(r *Request) { r.TimeScale = math.NaN() }, ErrRange},
+		"scale below 0":      {func(r *Request) { r.TimeScale = -1 }, ErrRange},
+		"no folder":          {func(r *Request) { r.Dir = filepath.Join(r.Dir, "missing") }, os.ErrNotExist},
 	} {
 		r := good
 		test.change(&r)
