@@ -233,7 +233,7 @@ func (a *Authority) admit(o *OrderCertificate) error {
 	case o.IssuedAt.Before(a.lastIssued()):
 		return fmt.Errorf("the time is %s, before the root or its last order was made, %s: set the clock: %w", o.IssuedAt.Format(time.DateTime), a.lastIssued().Format(time.DateTime), ErrPolicy)
 	case o.Range.First > o.Range.Last || o.Range.First < a.Prefix.first() || o.Range.Last > a.Prefix.last():
-		return fmt.Errorf("%d units from %v do not fit under the prefix %v: %w", o.Range.Size(), o.Range.First, a.Prefix, ErrPolicy)
+		return fmt.Errorf("%d units from %v do not fit under the prefix %v, %v: %w", o.Range.Size(), o.Range.First, a.Prefix, Range{a.Prefix.first(), a.Prefix.last()}, ErrPolicy)
 	}
 	for _, before := range a.Orders {
 		if before.Certificate.Key.Equal(o.Key) {
