@@ -10,9 +10,8 @@ build:
 	scripts/bootstrap build
 	go build -trimpath -o $(BUILD)/birthmark .
 
-demo:
+demo: build
 	scripts/bootstrap demo
-	go build -trimpath -o $(BUILD)/birthmark .
 	scripts/demo
 
 test:
