@@ -27,6 +27,10 @@
 #define BM_ORDER_CERTIFICATE_MAX 155
 #define BM_UNIT_CERTIFICATE_MAX 135
 #define BM_PEERS_MAX 8          /* products one image talks to */
+#define BM_AES_KEY_SIZE 16
+#define BM_AES_BLOCK_SIZE 16
+/* ID_CRED_x by value, {25: [unit, order]}: heads 3 + 1 + 2 + 2 and the certificates. */
+#define BM_ID_CRED_MAX (8 + BM_UNIT_CERTIFICATE_MAX + BM_ORDER_CERTIFICATE_MAX)
 
 enum bm_status {
     BM_OK = 0,
@@ -34,8 +38,17 @@ enum bm_status {
     BM_ERR_MALFORMED = -2, /* the bytes are not of the format */
     BM_ERR_SPACE = -3,     /* the caller's buffer is too small */
     BM_ERR_AUTH = -4,      /* a check of trust failed */
-    BM_ERR_PORT = -5       /* the chip, the flash or another port call failed */
+    BM_ERR_PORT = -5,      /* the chip, the flash or another port call failed */
+    BM_ERR_UNKNOWN = -6,   /* a credential was named that this side does not have; EDHOC error 3, sent or received */
+    BM_ERR_SUITE = -7,     /* the cipher suite is not the one to use; EDHOC error 2, sent or received */
+    BM_ERR_PEER = -8       /* the peer gave up: EDHOC error 1 */
 };
+
+/* What an identity key may do, as in its certificate's keyUsage (RFC 5280, 4.2.1.3); never both. */
+enum bm_key_usage { BM_DIGITAL_SIGNATURE = 1, BM_KEY_AGREEMENT = 16 };
+
+/* Which of a unit's private keys ECDH uses. */
+enum bm_own_key { BM_KEY_EPHEMERAL = 0, BM_KEY_IDENTITY = 1 };
 
 /* How far a unit has come; the numbers are those of docs/wire.md, "Messages". */
 enum bm_unit_state {
@@ -56,7 +69,8 @@ struct bm_image {
 };
 
 /* What the library asks of the board. Every call returns BM_OK or BM_ERR_PORT, and the operation stops on the
- * latter; verify also returns BM_ERR_AUTH for a signature that does not hold. */
+ * latter; verify also returns BM_ERR_AUTH for a signature that does not hold. The flash calls serve trust and pairing,
+ * the others the chip. One port holds one ephemeral key: handshakes that run at the same time have a port each. */
 struct bm_port {
     void *user; /* handed to each call */
     int (*random)(void *user, uint8_t out[32]);
@@ -66,12 +80,31 @@ struct bm_port {
     int (*sign)(void *user, const uint8_t digest[BM_HASH_SIZE], uint8_t signature[BM_SIGNATURE_SIZE]);
     int (*verify)(void *user, const uint8_t key[BM_KEY_SIZE], const uint8_t digest[BM_HASH_SIZE],
                   const uint8_t signature[BM_SIGNATURE_SIZE]);
+    /* Make a new ephemeral key, in place of the one before, and give its public half. */
+    int (*ephemeral)(void *user, uint8_t key[BM_KEY_SIZE]);
+    /* The x-coordinate of the point that one of the own keys has in common with a peer's, which is on the curve. own is one of
+     * enum bm_own_key. */
+    int (*ecdh)(void *user, int own, const uint8_t peer[BM_KEY_SIZE], uint8_t secret[32]);
+    /* AES-128 of one block in place: bm_aes128, or what the part has in hardware. */
+    int (*aes)(void *user, const uint8_t key[BM_AES_KEY_SIZE], uint8_t block[BM_AES_BLOCK_SIZE]);
     /* Flash of the microcontroller: BM_FLASH_PAGES pages of page_size bytes that erase to FF. Offsets and sizes of
      * program are multiples of BM_FLASH_UNIT; each unit is programmed once between erasures. */
     int (*flash_read)(void *user, unsigned page, uint32_t offset, uint8_t *out, size_t size);
     int (*flash_program)(void *user, unsigned page, uint32_t offset, const uint8_t *data, size_t size);
     int (*flash_erase)(void *user, unsigned page);
     uint32_t page_size;
+    uint8_t key_usage;      /* of the identity key, one of enum bm_key_usage */
+    uint8_t ephemeral_uses; /* calls of ecdh that an ephemeral key survives: 1 in an ATECC608 (DS40002112, 5.2.1.2), 255 = any number */
+};
+
+/* What a unit shows of itself, as its slot 8 holds it: ID_CRED_x = {25: [unit, order]} (docs/formats.md). */
+struct bm_identity {
+    uint8_t id[BM_ID_CRED_MAX];
+    uint16_t id_size;            /* 0: nothing installed */
+    uint16_t order_at;           /* where the order's certificate begins in id */
+    uint8_t unit_at;             /* where the unit's does */
+    uint8_t unit_size;
+    uint8_t order_size;
 };
 
 /* What is put into a unit, and the key that its chip made. All memory is the caller's. */
@@ -101,6 +134,10 @@ enum bm_check {
 /* Whether a unit with this image accepts what it is given at its birth. Uses port->verify alone. Returns BM_OK, BM_ERR_PORT
  * when the chip failed, or the number of the first check that does not hold, which is positive. */
 BM_MUST_CHECK int bm_trust(const struct bm_port *port, const struct bm_image *image, const struct bm_birth *birth);
+
+/* Software AES-128, encryption alone, for port.aes; user is not used. Always BM_OK. Its table makes its time depend on the
+ * key where memory has a cache: BM_CONFIG_AES_TABLELESS is for such parts. */
+BM_MUST_CHECK int bm_aes128(void *user, const uint8_t key[BM_AES_KEY_SIZE], uint8_t block[BM_AES_BLOCK_SIZE]);
 
 #define BM_FLASH_UNIT 8u /* bytes: as many as an STM32G0 programs at once; a part that programs fewer takes several steps */
 enum { BM_PAGE_TRUST = 0, BM_PAGE_STATE_A = 1, BM_PAGE_STATE_B = 2, BM_FLASH_PAGES = 3 };

@@ -33,6 +33,27 @@ void bm_sha256_update(struct bm_sha256 *h, const uint8_t *bytes, size_t size);
 void bm_sha256_final(struct bm_sha256 *h, uint8_t digest[BM_HASH_SIZE]);
 void bm_sha256(uint8_t digest[BM_HASH_SIZE], const uint8_t *bytes, size_t size);
 
+/* hkdf.c: HMAC and HKDF with SHA-256 (RFC 2104, RFC 5869), EDHOC_KDF (RFC 9528, 4.1.2). */
+#define BM_PRK_SIZE 32
+
+/* EDHOC_KDF(prk, label, context, size): HKDF-Expand with info = (label, context as a bstr, size). size is 0 to 255 * 32. out may
+ * not overlap context. */
+void bm_edhoc_kdf(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
+                  size_t context_size);
+
+/* ccm.c: AES-CCM with a 13-byte nonce, L = 2 (RFC 3610): AES-CCM-16-64-128 and AES-CCM-16-128-128 of RFC 9053, 4.2. */
+#define BM_CCM_NONCE_SIZE 13
+
+/* Encrypt text, size bytes, in place and write its tag, tag_size bytes (8 or 16), behind it. BM_OK or BM_ERR_PORT, after which
+ * text is wiped. size is below 2^16, aad_size below 2^16 - 2^8. */
+BM_MUST_CHECK int bm_ccm_seal(const struct bm_port *port, const uint8_t key[BM_AES_KEY_SIZE],
+                              const uint8_t nonce[BM_CCM_NONCE_SIZE], const uint8_t *aad, size_t aad_size, uint8_t *text,
+                              size_t size, size_t tag_size);
+/* Decrypt text, size bytes followed by their tag, in place. BM_OK; BM_ERR_AUTH or BM_ERR_PORT, after which text is wiped. */
+BM_MUST_CHECK int bm_ccm_open(const struct bm_port *port, const uint8_t key[BM_AES_KEY_SIZE],
+                              const uint8_t nonce[BM_CCM_NONCE_SIZE], const uint8_t *aad, size_t aad_size, uint8_t *text,
+                              size_t size, size_t tag_size);
+
 /* cbor.c: deterministic CBOR (RFC 8949, 4.2) without maps, tags and floats. Numbers and sizes are below 2^32, as no
  * format of ours has a larger one: an eight-byte argument is refused. */
 enum bm_major {

@@ -1,10 +1,30 @@
 /* Who a unit's peer is: records in the two state pages (docs/formats.md, "In the unit"). A change is one appended record
- * with the next generation; when its page is full the record goes to the other page and the full one is erased, so
- * at every moment one page holds the newest record. */
+ * with the next generation; when its page is full, what counts goes to the other page, a mark last of all, and the full one is
+ * erased: at every moment one page says everything. */
 #ifndef BM_PAIRING_H
 #define BM_PAIRING_H
 
-#include "birthmark.h"
+#include "trust.h"
+
+enum bm_pairing_state {
+    BM_PAIRING_FAULT = 0, /* no whole record: everybody is refused */
+    BM_PAIRING_OPEN = 1,
+    BM_PAIRING_PAIRED = 2
+};
+
+struct bm_pairing {
+    uint8_t state;
+    uint8_t unit_size; /* 0 unless paired */
+    uint32_t generation;
+    uint8_t order_hash[BM_ORDER_HASH_SIZE];
+    uint8_t unit[BM_UNIT_CERTIFICATE_MAX]; /* the peer's certificate */
+};
+
+/* The newest record. BM_OK, with state BM_PAIRING_FAULT if there is none; BM_ERR_PORT, and then state is BM_PAIRING_FAULT too. */
+BM_MUST_CHECK int bm_pairing_read(const struct bm_port *port, struct bm_pairing *pairing);
+/* Write a record and read it back; its generation must be one more than the newest, or 0 in a unit that has none. BM_OK,
+ * BM_ERR_STATE for another generation, BM_ERR_PORT: the record before it then still counts. */
+BM_MUST_CHECK int bm_pairing_write(const struct bm_port *port, const struct bm_pairing *pairing);
 
 /* The generation of the newest record. BM_OK; BM_ERR_STATE if neither page has a whole record, which is no open pairing
  * but a fault in a sealed unit; BM_ERR_PORT. *generation is 0 after an error. */

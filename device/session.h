@@ -1,0 +1,46 @@
+/* Records: what two units say to each other after a handshake (docs/peerlink.md, "Records").
+ *
+ * A record is header (generation 1, counter 3), ciphertext, tag (8): AES-CCM-16-64-128, the header as AAD. Each direction has
+ * its key and IV from EDHOC_Exporter, 16 + 13 bytes, label 32768 from the Initiator and 32769 from the Responder, context the
+ * generation as one byte. Nonce: IV xor counter, right-aligned. */
+#ifndef BM_SESSION_H
+#define BM_SESSION_H
+
+#include "edhoc.h"
+
+#define BM_RECORD_HEADER_SIZE 4
+#define BM_RECORD_TAG_SIZE 8
+#define BM_RECORD_OVERHEAD (BM_RECORD_HEADER_SIZE + BM_RECORD_TAG_SIZE)
+
+/* One block of the caller's memory; all fields are private. */
+struct bm_session {
+    uint8_t open; /* 0: closed, wiped */
+    uint8_t role;
+    uint8_t generation;
+    uint16_t bad;      /* tags that did not hold in this generation */
+    uint32_t sent;     /* counter of the next record to send */
+    uint32_t received; /* counters below it are refused */
+    uint8_t keys[2][BM_AES_KEY_SIZE + 13]; /* from the Initiator, from the Responder: key, IV */
+    uint8_t prk_out[32];
+};
+
+/* sizeof(struct bm_session) as the library was built. */
+size_t bm_session_size(void);
+/* Take over a complete handshake, which is wiped. BM_OK or BM_ERR_STATE. */
+BM_MUST_CHECK int bm_session_start(struct bm_session *s, struct bm_edhoc *e);
+/* Make a record of text_size bytes that lie BM_RECORD_HEADER_SIZE bytes into record. BM_OK; BM_ERR_SPACE if record_size is
+ * below text_size + BM_RECORD_OVERHEAD; BM_ERR_STATE if the session is closed, or used up: only a new handshake goes on;
+ * BM_ERR_PORT. Near the end of a generation's counters the session moves on to the next one by itself. */
+BM_MUST_CHECK int bm_session_seal(struct bm_session *s, const struct bm_port *port, uint8_t *record, size_t record_size,
+                                  size_t text_size, size_t *record_len);
+/* Open a record in place: *text_len bytes, BM_RECORD_HEADER_SIZE bytes into it. BM_OK; BM_ERR_AUTH for a record that does not
+ * hold, comes twice or out of order: it is dropped and changes nothing but the count of bad ones, 2^16 of which in a
+ * generation close the session; BM_ERR_MALFORMED if it is too short; BM_ERR_STATE; BM_ERR_PORT. */
+BM_MUST_CHECK int bm_session_open(struct bm_session *s, const struct bm_port *port, uint8_t *record, size_t record_size,
+                                  size_t *text_len);
+/* Start the next generation now: EDHOC_KeyUpdate with the new generation as context. The peer follows with the first record that it
+ * gets. BM_OK, or BM_ERR_STATE at generation 255. */
+BM_MUST_CHECK int bm_session_update(struct bm_session *s);
+void bm_session_wipe(struct bm_session *s);
+
+#endif

@@ -1,0 +1,72 @@
+/* What a unit believes: roots and the links between them, orders, units, the status list (docs/formats.md, "Trust").
+ *
+ * A link is the next anchor and the orders of the root before it. Trusted is only what leads back to the hash in the image:
+ * the anchor by that hash, each link by the hash of its key in the anchor or link before it. */
+#ifndef BM_TRUST_H
+#define BM_TRUST_H
+
+#include "edhoc.h"
+
+#define BM_ORDER_HASH_SIZE 12 /* first bytes of SHA-256 of an order's certificate */
+#define BM_SIGNED_OBJECT_MAX 640 /* bytes of a link, list or release: a link that closes 32 orders has 562 */
+#define BM_STATUS_LIST_MAX 512
+
+/* How far a unit's trust goes. What is greater is newer. */
+struct bm_trust_version {
+    uint8_t epoch;        /* of the newest root, 0: no anchor */
+    uint8_t list_epoch;   /* of the status list, 0: none */
+    uint32_t list_number;
+};
+
+/* The checks of a peer that bm_trust has not: numbers go on from enum bm_check. */
+enum bm_peer_check {
+    BM_CHECK_ROOT = 11,    /* no root of this epoch is known: one of the two needs a link */
+    BM_CHECK_CLOSED = 12,  /* its root is closed and this order is not among those that it signed */
+    BM_CHECK_REVOKED = 13, /* the serial number is on the status list */
+    BM_CHECK_HELD = 14,    /* the order or range is: no new pairing */
+    BM_CHECK_SELF = 15,    /* the unit's own certificate: reflection */
+    BM_CHECK_ID = 16       /* ID_CRED_x is not {25: [unit, order]} */
+};
+
+/* What a judged peer is. The pointers alias what was judged. */
+struct bm_judged {
+    const uint8_t *unit;
+    const uint8_t *order;
+    uint8_t unit_size;
+    uint8_t order_size;
+    uint8_t key[BM_KEY_SIZE];
+};
+
+enum bm_trust_mode {
+    BM_TRUST_UNIT = 0,   /* units only, as in the field */
+    BM_TRUST_STATION = 1 /* before the seal: the station's certificate, serial FFFFFFFFFFFFFFFF, as well */
+};
+
+/* Judge ID_CRED_x = {25: [unit, order]} of a peer. BM_OK; BM_ERR_PORT; or the number of the first check that does not hold, which is
+ * positive: a closed order's and the signatures' come after everything that costs less. BM_CHECK_HELD is the last of all, and
+ * *peer is then filled in: an old pairing goes on. */
+BM_MUST_CHECK int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int mode, const uint8_t *id,
+                                size_t id_size, struct bm_judged *peer);
+/* Judge a unit certificate that was judged before, when its pairing was written: the order by the hash and name that were kept, the
+ * serial number by the status list, no signature. Fills in key. BM_OK, BM_ERR_PORT or BM_CHECK_UNIT, _ROOT, _CLOSED or
+ * _REVOKED. */
+BM_MUST_CHECK int bm_trust_pinned(const struct bm_port *port, const uint8_t order_hash[BM_ORDER_HASH_SIZE], const uint8_t *unit,
+                                  size_t unit_size, uint8_t key[BM_KEY_SIZE]);
+
+/* How far this unit's trust goes. BM_OK or BM_ERR_PORT. */
+BM_MUST_CHECK int bm_trust_version(const struct bm_port *port, struct bm_trust_version *version);
+/* Take one link: its epoch is the next, SHA-256 of its key is the hash that the newest root left, its signature is that key's,
+ * in this order. It is in flash when the call returns BM_OK, also when it was there already. BM_ERR_MALFORMED, BM_ERR_AUTH, BM_ERR_SPACE,
+ * BM_ERR_PORT: nothing has changed. */
+BM_MUST_CHECK int bm_trust_link(const struct bm_port *port, const uint8_t *link, size_t size);
+/* Take a status list: signed by the newest root, newer than the one before. As bm_trust_link; BM_ERR_STATE if it is not newer. */
+BM_MUST_CHECK int bm_trust_list(const struct bm_port *port, const uint8_t *list, size_t size);
+/* Check a release of this unit's pairing: signed by the newest root, for this serial number and generation. Writes nothing.
+ * BM_OK, BM_ERR_MALFORMED, BM_ERR_AUTH or BM_ERR_PORT. */
+BM_MUST_CHECK int bm_trust_release(const struct bm_port *port, const uint8_t serial[BM_UNIT_NAME_SIZE], uint32_t generation,
+                                   const uint8_t *release, size_t size);
+/* The stored link to this epoch, or the stored status list for epoch 0, as it came, to hand on. BM_OK; BM_ERR_STATE if there is
+ * none; BM_ERR_SPACE; BM_ERR_PORT. */
+BM_MUST_CHECK int bm_trust_stored(const struct bm_port *port, unsigned epoch, uint8_t *out, size_t out_size, size_t *out_len);
+
+#endif
