@@ -85,36 +85,43 @@ static struct outcome survey_chip(struct bm_agent *a, struct survey *s)
 }
 
 /* A prepared unit is installed if what it stores would pass install's checks again. */
-static struct outcome judge(struct bm_agent *a, struct survey *s, struct bm_birth stored)
+static struct outcome judge(const struct bm_agent *a, struct survey *s)
 {
+    const struct bm_identity *stored = a->identity;
     uint8_t anchor[BM_ANCHOR_SIZE];
 
     int status = bm_installed_read_anchor(a->port, anchor);
     if (status != BM_OK) {
         return status == BM_ERR_STATE ? good : refuse(FLASH, 0);
     }
-    stored.anchor = anchor;
-    stored.key = s->key;
-    status = bm_trust(a->port, a->image, &stored);
+    struct bm_birth birth = {
+        .anchor = anchor,
+        .order = stored->id + stored->order_at,
+        .order_size = stored->order_size,
+        .unit = stored->id + stored->unit_at,
+        .unit_size = stored->unit_size,
+        .key = s->key,
+    };
+    status = bm_trust(a->port, a->image, &birth);
     if (status == BM_OK) {
         s->state = BM_UNIT_INSTALLED;
     }
     return status == BM_ERR_PORT ? chip_failed(a) : good;
 }
 
-/* The whole survey; stored has what slot 8 holds as order and unit. It overwrites the request's buffer. */
-static struct outcome survey(struct bm_agent *a, struct survey *s, struct bm_birth *stored)
+/* The whole survey, and the identity as slot 8 has it at this moment. */
+static struct outcome survey(struct bm_agent *a, struct survey *s)
 {
     struct outcome o = survey_chip(a, s);
 
-    *stored = (struct bm_birth){.order_size = 0, .unit_size = 0};
+    bm_wipe(a->identity, sizeof *a->identity);
     if (o.status != OK || (s->state != BM_UNIT_PREPARED && s->state != BM_UNIT_SEALED)) {
         return o;
     }
-    if (bm_installed_read_certificates(a->chip, a->request, stored) != BM_OK) {
+    if (bm_installed_load(a->chip, a->identity) != BM_OK) {
         return chip_failed(a);
     }
-    return s->state == BM_UNIT_PREPARED && stored->order_size > 0 ? judge(a, s, *stored) : good;
+    return s->state == BM_UNIT_PREPARED && a->identity->id_size > 0 ? judge(a, s) : good;
 }
 
 /* Start a reply of status OK or, with one result, of another. */
@@ -136,14 +143,14 @@ static void write_closed(const struct bm_agent *a, struct call *c)
 
 static struct outcome hello(struct bm_agent *a, struct call *c)
 {
+    const struct bm_identity *stored = a->identity;
     struct survey s;
-    struct bm_birth stored;
     uint32_t generation;
 
     if (!parsed(c, 0)) {
         return refuse(MALFORMED, 0);
     }
-    struct outcome o = survey(a, &s, &stored);
+    struct outcome o = survey(a, &s);
     if (o.status != OK) {
         return o;
     }
@@ -163,8 +170,8 @@ static struct outcome hello(struct bm_agent *a, struct call *c)
     }
     bm_write(&c->reply, BM_UINT, s.state);
     bm_write_string(&c->reply, BM_BYTES, s.locks, LOCKS_SIZE);
-    bm_write_string(&c->reply, BM_BYTES, stored.order, stored.order_size);
-    bm_write_string(&c->reply, BM_BYTES, stored.unit, stored.unit_size);
+    bm_write_string(&c->reply, BM_BYTES, stored->id + stored->order_at, stored->order_size);
+    bm_write_string(&c->reply, BM_BYTES, stored->id + stored->unit_at, stored->unit_size);
     if (paired == BM_OK) {
         bm_write(&c->reply, BM_UINT, generation);
     } else {
@@ -294,7 +301,7 @@ static struct outcome install(struct bm_agent *a, struct call *c)
     if (bm_installed_write_anchor(a->port, birth.anchor) != BM_OK) {
         return refuse(FLASH, 0);
     }
-    if (bm_installed_write_certificates(a->chip, &birth, a->reply) != BM_OK) {
+    if (bm_installed_write_certificates(a->chip, &birth, a->identity) != BM_OK) {
         return chip_failed(a);
     }
     /* What was read back is what came, byte for byte, so the hashes of either are the same. */
@@ -316,13 +323,12 @@ static struct outcome seal(struct bm_agent *a, struct call *c)
 {
     uint8_t zone[BM_ATECC608_ZONE_SIZE];
     struct survey s;
-    struct bm_birth stored;
     uint32_t generation;
 
     if (!parsed(c, 0)) {
         return refuse(MALFORMED, 0);
     }
-    struct outcome o = survey(a, &s, &stored);
+    struct outcome o = survey(a, &s);
     if (o.status != OK) {
         return o;
     }
@@ -357,9 +363,8 @@ static struct outcome seal(struct bm_agent *a, struct call *c)
 static struct outcome unknown(struct bm_agent *a)
 {
     struct survey s;
-    struct bm_birth stored;
 
-    struct outcome o = survey(a, &s, &stored);
+    struct outcome o = survey(a, &s);
     return o.status == OK ? refuse(STATE, s.state) : o;
 }
 
@@ -446,13 +451,14 @@ size_t bm_agent_size(void)
 }
 
 void bm_agent_start(struct bm_agent *agent, const struct bm_image *image, const struct bm_port *port,
-                    struct bm_atecc608 *chip, const struct bm_board *board)
+                    struct bm_atecc608 *chip, const struct bm_board *board, struct bm_identity *identity)
 {
     bm_wipe(agent, sizeof *agent);
     agent->image = image;
     agent->port = port;
     agent->chip = chip;
     agent->board = board;
+    agent->identity = identity;
     bm_line_start(&agent->line, agent->request, sizeof agent->request);
 }
 

@@ -25,6 +25,7 @@ struct bm_agent {
     const struct bm_port *port;
     struct bm_atecc608 *chip;
     const struct bm_board *board;
+    struct bm_identity *identity;
     uint32_t session;
     uint16_t sequence;                   /* of the last reply */
     uint16_t reply_len;                  /* 0: no session yet */
@@ -36,9 +37,10 @@ struct bm_agent {
 
 /* sizeof(struct bm_agent) as the library was built. */
 size_t bm_agent_size(void);
-/* Begin without a session. image, port, chip and board stay the caller's and outlive the agent. */
+/* Begin without a session. What is handed over stays the caller's and outlives the agent. identity is what the unit shows
+ * of itself; the agent loads it anew whenever it looks at the chip, and install changes it. */
 void bm_agent_start(struct bm_agent *agent, const struct bm_image *image, const struct bm_port *port,
-                    struct bm_atecc608 *chip, const struct bm_board *board);
+                    struct bm_atecc608 *chip, const struct bm_board *board, struct bm_identity *identity);
 /* Take one byte from the station. The byte that ends a request returns when the request has been executed and the reply
  * sent: seconds later for some verbs (docs/wire.md, "Verbs"). */
 void bm_agent_receive(struct bm_agent *agent, uint8_t byte);

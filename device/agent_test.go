@@ -236,37 +236,45 @@ func TestStored(t *testing.T) {
 			}
 		}
 	}
-	turned := encode(t, []any{birth.Order, birth.Unit})
+	shown := func(certificates ...any) []byte { return encode(t, map[int]any{25: certificates}) }
+	turned := shown(birth.Unit, birth.Order)
 	turned[len(turned)-1] ^= 1
+	tail := make([]byte, 416-len(turned))
+	tail[len(tail)-1] = 1
 	for _, c := range []struct {
 		name  string
 		slot  []byte
 		found bool
 	}{
 		{"a signature with a bit turned over", turned, true},
-		{"two strings", encode(t, []any{[]byte("order"), []byte("unit")}), true},
-		{"strings without a zero byte", encode(t, []any{bytes.Repeat([]byte{1}, 155), bytes.Repeat([]byte{1}, 135)}), true},
-		{"empty strings", encode(t, []any{[]byte{}, []byte{}}), false},
-		{"one certificate", encode(t, []any{birth.Order}), false},
-		{"three", encode(t, []any{birth.Order, birth.Unit, []byte{}}), false},
-		{"something after the zeros", append(encode(t, []any{birth.Order, birth.Unit}), 0, 0, 1), false},
-		{"an order of 156 bytes", encode(t, []any{make([]byte, 156), birth.Unit}), false},
-		{"a unit of 136 bytes", encode(t, []any{birth.Order, make([]byte, 136)}), false},
-		{"a string beyond the slot", append([]byte{0x82, 0x43, 1, 2, 3, 0x59, 1, 0xa0}, make([]byte, 400)...), false},
-		{"text", encode(t, []any{"order", "unit"}), false},
+		{"two strings", shown([]byte("unit"), []byte("order")), true},
+		{"strings without a zero byte", shown(bytes.Repeat([]byte{1}, 135), bytes.Repeat([]byte{1}, 155)), true},
+		{"empty strings", shown([]byte{}, []byte{}), false},
+		{"one certificate", shown(birth.Unit), false},
+		{"one certificate that is no array", encode(t, map[int]any{25: birth.Unit}), false},
+		{"three", shown(birth.Unit, birth.Order, []byte{}), false},
+		{"an unordered bag", encode(t, map[int]any{24: []any{birth.Unit, birth.Order}}), false},
+		{"no map", encode(t, []any{birth.Unit, birth.Order}), false},
+		{"a second label", encode(t, map[int]any{25: []any{birth.Unit, birth.Order}, 26: 0}), false},
+		{"something after the zeros", append(shown(birth.Unit, birth.Order), 0, 0, 1), false},
+		{"something in the last byte", append(shown(birth.Unit, birth.Order), tail...), false},
+		{"an order of 156 bytes", shown(birth.Unit, make([]byte, 156)), false},
+		{"a unit of 136 bytes", shown(make([]byte, 136), birth.Order), false},
+		{"a string beyond the slot", append([]byte{0xa1, 0x18, 0x19, 0x82, 0x43, 1, 2, 3, 0x59, 1, 0xa0}, make([]byte, 400)...), false},
+		{"text", shown("unit", "order"), false},
 		{"zeros", nil, false},
 	} {
 		write(c.slot)
 		g := b.hello(t)
 		if g.state != 1 || (len(g.order) > 0) != c.found || (len(g.unit) > 0) != c.found ||
-			c.found && !bytes.Equal(encode(t, []any{g.order, g.unit}), c.slot) {
+			c.found && !bytes.Equal(shown(g.unit, g.order), c.slot) {
 			t.Errorf("%s: state %d, order %x, unit %x", c.name, g.state, g.order, g.unit)
 		}
 		if r := sealStep(t, b); r.status != statusState || r.detail != 1 {
 			t.Errorf("%s: seal: %+v", c.name, r)
 		}
 	}
-	write(encode(t, []any{birth.Order, birth.Unit}))
+	write(shown(birth.Unit, birth.Order))
 	if g := b.hello(t); g.state != 2 {
 		t.Errorf("the unit's own certificates: state %d", g.state)
 	}

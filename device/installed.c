@@ -3,7 +3,8 @@
 #include "flash.h"
 #include "internal.h"
 
-enum { ARRAY_OF_TWO = 0x82 }; /* the CBOR head that a filled slot begins with */
+/* What a filled slot begins with: {25: [ , 25 = c5c (draft-ietf-cose-cbor-encoded-cert-21, section 5). */
+static const uint8_t beginning[] = {0xa1, 0x18, 0x19, 0x82};
 
 int bm_installed_read_anchor(const struct bm_port *port, uint8_t anchor[BM_ANCHOR_SIZE])
 {
@@ -32,65 +33,95 @@ int bm_installed_write_anchor(const struct bm_port *port, const uint8_t anchor[B
     return status == BM_OK ? BM_OK : BM_ERR_PORT;
 }
 
-int bm_installed_write_certificates(struct bm_atecc608 *chip, const struct bm_birth *birth,
-                                    uint8_t slot[BM_ATECC608_SLOT_SIZE])
+/* Block at of the slot as identity's id, with zeros behind it, has it. */
+static void cut(const struct bm_identity *identity, size_t at, uint8_t block[BM_ATECC608_BLOCK_SIZE])
 {
+    for (size_t i = 0; i < BM_ATECC608_BLOCK_SIZE; i++, at++) {
+        block[i] = at < BM_ID_CRED_MAX ? identity->id[at] : 0;
+    }
+}
+
+int bm_installed_write_certificates(struct bm_atecc608 *chip, const struct bm_birth *birth, struct bm_identity *identity)
+{
+    uint8_t wanted[BM_ATECC608_BLOCK_SIZE];
     uint8_t block[BM_ATECC608_BLOCK_SIZE];
     struct bm_writer w;
 
-    bm_wipe(slot, BM_ATECC608_SLOT_SIZE);
-    bm_write_start(&w, slot, BM_ATECC608_SLOT_SIZE);
-    bm_write(&w, BM_ARRAY, 2);
-    bm_write_string(&w, BM_BYTES, birth->order, birth->order_size);
+    bm_wipe(identity, sizeof *identity);
+    bm_write_start(&w, identity->id, BM_ID_CRED_MAX);
+    bm_write_raw(&w, beginning, sizeof beginning);
     bm_write_string(&w, BM_BYTES, birth->unit, birth->unit_size);
+    bm_write_string(&w, BM_BYTES, birth->order, birth->order_size);
 
-    /* The first round writes what differs, the second finds no difference. */
-    for (unsigned round = 0; round < 2; round++) {
-        for (unsigned i = 0; i < BM_ATECC608_SLOT_SIZE / BM_ATECC608_BLOCK_SIZE; i++) {
-            const uint8_t *wanted = slot + i * BM_ATECC608_BLOCK_SIZE;
-            if (bm_atecc608_read_slot(chip, i, block) != BM_OK) {
-                return BM_ERR_PORT;
-            }
-            if (bm_equal(block, wanted, BM_ATECC608_BLOCK_SIZE)) {
-                continue;
-            }
-            if (round > 0 || bm_atecc608_write_slot(chip, i, wanted) != BM_OK) {
-                return BM_ERR_PORT;
-            }
+    for (size_t at = 0; at < BM_ATECC608_SLOT_SIZE; at += BM_ATECC608_BLOCK_SIZE) {
+        unsigned i = (unsigned)at / BM_ATECC608_BLOCK_SIZE;
+        cut(identity, at, wanted);
+        if (bm_atecc608_read_slot(chip, i, block) != BM_OK) {
+            return BM_ERR_PORT;
         }
+        if (!bm_equal(block, wanted, BM_ATECC608_BLOCK_SIZE) && bm_atecc608_write_slot(chip, i, wanted) != BM_OK) {
+            return BM_ERR_PORT;
+        }
+    }
+    if (bm_installed_load(chip, identity) != BM_OK) {
+        return BM_ERR_PORT;
+    }
+    if (identity->unit_size != birth->unit_size || identity->order_size != birth->order_size ||
+        !bm_equal(identity->id + identity->unit_at, birth->unit, birth->unit_size) ||
+        !bm_equal(identity->id + identity->order_at, birth->order, birth->order_size)) {
+        bm_wipe(identity, sizeof *identity);
+        return BM_ERR_PORT;
     }
     return BM_OK;
 }
 
-static const uint8_t *read_string(struct bm_reader *r, size_t *size)
+/* Where the content of the next byte string begins, which has at most max bytes. */
+static size_t read_string(struct bm_reader *r, size_t max, uint8_t *size)
 {
-    *size = bm_read(r, BM_BYTES);
-    return bm_read_raw(r, *size);
+    uint32_t its = bm_read(r, BM_BYTES);
+    size_t at = r->at;
+
+    if (its > max) {
+        r->bad = 1;
+    }
+    (void)bm_read_raw(r, its);
+    *size = (uint8_t)its;
+    return at;
 }
 
-int bm_installed_read_certificates(struct bm_atecc608 *chip, uint8_t slot[BM_ATECC608_SLOT_SIZE], struct bm_birth *birth)
+int bm_installed_load(struct bm_atecc608 *chip, struct bm_identity *identity)
 {
+    uint8_t block[BM_ATECC608_BLOCK_SIZE];
     struct bm_reader r;
-    size_t size = 0;
+    uint8_t rest = 0; /* of the slot, behind the longest ID_CRED_x */
 
-    do {
-        if (bm_atecc608_read_slot(chip, (unsigned)size / BM_ATECC608_BLOCK_SIZE, slot + size) != BM_OK) {
+    bm_wipe(identity, sizeof *identity);
+    for (size_t at = 0; at < BM_ATECC608_SLOT_SIZE; at += BM_ATECC608_BLOCK_SIZE) {
+        if (bm_atecc608_read_slot(chip, (unsigned)at / BM_ATECC608_BLOCK_SIZE, block) != BM_OK) {
+            bm_wipe(identity, sizeof *identity);
             return BM_ERR_PORT;
         }
-        size += BM_ATECC608_BLOCK_SIZE;
-    } while (size < BM_ATECC608_SLOT_SIZE && slot[0] == ARRAY_OF_TWO); /* a slot without certificates costs one read */
-
-    bm_read_start(&r, slot, size);
-    bm_read_expect(&r, BM_ARRAY, 2);
-    birth->order = read_string(&r, &birth->order_size);
-    birth->unit = read_string(&r, &birth->unit_size);
+        if (at == 0 && !bm_equal(block, beginning, sizeof beginning)) {
+            return BM_OK; /* a slot without certificates costs one read */
+        }
+        for (size_t i = 0; i < BM_ATECC608_BLOCK_SIZE; i++) {
+            if (at + i < BM_ID_CRED_MAX) {
+                identity->id[at + i] = block[i];
+            } else {
+                rest |= block[i];
+            }
+        }
+    }
+    bm_read_start(&r, identity->id, BM_ID_CRED_MAX);
+    (void)bm_read_raw(&r, sizeof beginning);
+    identity->unit_at = (uint8_t)read_string(&r, BM_UNIT_CERTIFICATE_MAX, &identity->unit_size);
+    identity->order_at = (uint16_t)read_string(&r, BM_ORDER_CERTIFICATE_MAX, &identity->order_size);
+    identity->id_size = (uint16_t)r.at;
     while (r.at < r.size && !r.bad) {
         bm_read_expect(&r, BM_UINT, 0); /* one zero byte */
     }
-    if (bm_read_end(&r) != BM_OK || birth->order_size > BM_ORDER_CERTIFICATE_MAX ||
-        birth->unit_size > BM_UNIT_CERTIFICATE_MAX) {
-        birth->order_size = 0;
-        birth->unit_size = 0;
+    if (bm_read_end(&r) != BM_OK || rest != 0) {
+        bm_wipe(identity, sizeof *identity);
     }
     return BM_OK;
 }

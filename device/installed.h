@@ -10,13 +10,12 @@ BM_MUST_CHECK int bm_installed_write_anchor(const struct bm_port *port, const ui
 /* The newest anchor, or BM_ERR_STATE if there is none. */
 BM_MUST_CHECK int bm_installed_read_anchor(const struct bm_port *port, uint8_t anchor[BM_ANCHOR_SIZE]);
 
-/* Write order and unit of a birth that bm_trust accepted, and read the slot back; slot is working memory. A block that
- * already has its bytes is not written again. */
+/* Write unit and order of a birth that bm_trust accepted, and load what the slot then holds: the birth's, or zeros after an error.
+ * The birth's bytes may not lie in identity. A block that already has its bytes is not written again. */
 BM_MUST_CHECK int bm_installed_write_certificates(struct bm_atecc608 *chip, const struct bm_birth *birth,
-                                                  uint8_t slot[BM_ATECC608_SLOT_SIZE]);
-/* Read the slot, and point order and unit of birth into it. Their sizes are at most BM_ORDER_CERTIFICATE_MAX and
- * BM_UNIT_CERTIFICATE_MAX, and 0 if the slot holds anything but two certificates and zeros. */
-BM_MUST_CHECK int bm_installed_read_certificates(struct bm_atecc608 *chip, uint8_t slot[BM_ATECC608_SLOT_SIZE],
-                                                 struct bm_birth *birth);
+                                                  struct bm_identity *identity);
+/* Read the slot into identity. Its certificates have at most BM_UNIT_CERTIFICATE_MAX and BM_ORDER_CERTIFICATE_MAX bytes and
+ * are worth what bm_trust says. All zeros after an error, and if the slot holds anything but an ID_CRED_x and zeros. */
+BM_MUST_CHECK int bm_installed_load(struct bm_atecc608 *chip, struct bm_identity *identity);
 
 #endif

@@ -13,6 +13,7 @@ struct unit {
 	struct bm_port port;
 	struct bm_board board;
 	struct bm_image image;
+	struct bm_identity identity;
 	struct bm_agent *agent;
 	uintptr_t handle;
 };
@@ -93,7 +94,7 @@ func NewUnit(image Image, board Board) (*Unit, error) {
 	}
 	fillImage(&c.image, image)
 	C.bm_atecc608_start(&c.chip, &c.bus)
-	C.bm_agent_start(c.agent, &c.image, &c.port, &c.chip, &c.board)
+	C.bm_agent_start(c.agent, &c.image, &c.port, &c.chip, &c.board, &c.identity)
 	return u, nil
 }
 

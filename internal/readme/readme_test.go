@@ -157,7 +157,7 @@ func (d *desk) checkStored() {
 	d.run(`sh -c 'cp certificates/*-00-01.c509 unit.c509'`) // whichever unit got the first number
 
 	order, unit := read("certificates/order-1.c509"), read("unit.c509")
-	slot := slices.Concat([]byte{0x82, 0x58, byte(len(order))}, order, []byte{0x58, byte(len(unit))}, unit)
+	slot := slices.Concat([]byte{0xa1, 0x18, 0x19, 0x82, 0x58, byte(len(unit))}, unit, []byte{0x58, byte(len(order))}, order)
 	slot = append(slot, make([]byte, 416-len(slot))...)
 	found := 0
 	for _, name := range []string{"units/unit-01", "units/unit-02"} {
