@@ -45,11 +45,12 @@ void bm_edhoc_kdf(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uin
 #define BM_CCM_NONCE_SIZE 13
 
 /* Encrypt text, size bytes, in place and write its tag, tag_size bytes (8 or 16), behind it. BM_OK or BM_ERR_PORT, after which
- * text is wiped. size is below 2^16, aad_size below 2^16 - 2^8. */
+ * text and tag are wiped. size is below 2^16, aad_size below 2^16 - 2^8. */
 BM_MUST_CHECK int bm_ccm_seal(const struct bm_port *port, const uint8_t key[BM_AES_KEY_SIZE],
                               const uint8_t nonce[BM_CCM_NONCE_SIZE], const uint8_t *aad, size_t aad_size, uint8_t *text,
                               size_t size, size_t tag_size);
-/* Decrypt text, size bytes followed by their tag, in place. BM_OK; BM_ERR_AUTH or BM_ERR_PORT, after which text is wiped. */
+/* Decrypt text, size bytes followed by their tag, in place. BM_OK; BM_ERR_AUTH or BM_ERR_PORT, after which text
+ * and tag are wiped. */
 BM_MUST_CHECK int bm_ccm_open(const struct bm_port *port, const uint8_t key[BM_AES_KEY_SIZE],
                               const uint8_t nonce[BM_CCM_NONCE_SIZE], const uint8_t *aad, size_t aad_size, uint8_t *text,
                               size_t size, size_t tag_size);

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// nist reads the "name = value" lines of a CAVS response file, in their order.
+// nist reads the "name = value" and "[name = value]" lines of a CAVS response file, in their order.
 func nist(t *testing.T, name string) [][2]string {
 	t.Helper()
 	file, err := os.Open("../testdata/primitives/nist/" + name)
@@ -22,8 +22,8 @@ func nist(t *testing.T, name string) [][2]string {
 	defer file.Close()
 	var lines [][2]string
 	for s := bufio.NewScanner(file); s.Scan(); {
-		if key, value, found := strings.Cut(s.Text(), " = "); found && !strings.HasPrefix(key, "[") {
-			lines = append(lines, [2]string{key, strings.TrimSpace(value)})
+		if key, value, found := strings.Cut(strings.Trim(s.Text(), "[] "), " = "); found {
+			lines = append(lines, [2]string{key, value})
 		}
 	}
 	return lines
