@@ -14,30 +14,35 @@ const uint8_t *bm_read_raw(struct bm_reader *r, size_t size)
         r->bad = 1;
         return NULL;
     }
+    const uint8_t *raw = r->bytes + r->at;
     r->at += size;
-    return r->bytes + (r->at - size);
+    return raw;
+}
+
+/* The next byte, 0 after the end. */
+static uint32_t next(struct bm_reader *r)
+{
+    const uint8_t *byte = bm_read_raw(r, 1);
+
+    return byte == NULL ? 0 : *byte;
 }
 
 uint32_t bm_read(struct bm_reader *r, enum bm_major major)
 {
-    const uint8_t *head = bm_read_raw(r, 1);
-    if (head == NULL) {
-        return 0;
-    }
-    uint32_t argument = *head & 31;
-    if (argument >= 24) { /* RFC 8949, section 3: 24, 25, 26 announce 1, 2, 4 bytes */
-        uint32_t size = argument < 27 ? 1u << (argument - 24) : 0;
-        const uint8_t *bytes = bm_read_raw(r, size);
-        if (bytes == NULL) {
-            return 0;
+    uint32_t head = next(r);
+    uint32_t argument = head & 31;
+
+    if (head >> 5 != (uint32_t)major || argument > 26) {
+        r->bad = 1;
+    } else if (argument >= 24) { /* RFC 8949, section 3: 24, 25, 26 announce 1, 2, 4 bytes */
+        uint32_t least = argument == 24 ? 24 : argument == 25 ? 0x100 : 0x10000;
+        unsigned size = 1u << (argument - 24);
+        for (argument = 0; size > 0; size--) {
+            argument = argument << 8 | next(r);
         }
-        argument = (uint32_t)bm_get(bytes, size);
-        if (size == 0 || argument < (size == 1 ? 24 : 1u << 4 * size)) {
+        if (argument < least) {
             r->bad = 1;
         }
-    }
-    if (*head >> 5 != (int)major) {
-        r->bad = 1;
     }
     return r->bad ? 0 : argument;
 }
