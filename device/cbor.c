@@ -27,6 +27,11 @@ static uint32_t next(struct bm_reader *r)
     return byte == NULL ? 0 : *byte;
 }
 
+enum bm_major bm_read_peek(const struct bm_reader *r)
+{
+    return r->bad || r->at == r->size ? BM_SIMPLE : (enum bm_major)(r->bytes[r->at] >> 5);
+}
+
 uint32_t bm_read(struct bm_reader *r, enum bm_major major)
 {
     uint32_t head = next(r);
@@ -60,6 +65,23 @@ const uint8_t *bm_read_bytes(struct bm_reader *r, size_t size)
     return bm_read_raw(r, size);
 }
 
+void bm_read_skip(struct bm_reader *r)
+{
+    for (size_t items = 1; items > 0 && !r->bad; items--) {
+        enum bm_major major = bm_read_peek(r);
+        uint32_t argument = bm_read(r, major);
+        size_t rest = r->size - r->at; /* each item takes a byte at least, so no sum below overflows */
+        if (major == BM_BYTES || major == BM_TEXT) {
+            (void)bm_read_raw(r, argument);
+        } else if (major == BM_TAG) {
+            items++;
+        } else if (major == BM_ARRAY || major == BM_MAP) {
+            items += argument <= rest ? argument << (major == BM_MAP) : rest + 1;
+        }
+        r->bad |= items > rest + 1;
+    }
+}
+
 int bm_read_end(const struct bm_reader *r)
 {
     return r->bad || r->at != r->size ? BM_ERR_MALFORMED : BM_OK;
@@ -81,9 +103,8 @@ void bm_write_raw(struct bm_writer *w, const uint8_t *bytes, size_t size)
     }
 }
 
-void bm_write(struct bm_writer *w, enum bm_major major, uint32_t argument)
+size_t bm_head(uint8_t head[BM_HEAD_MAX], enum bm_major major, uint32_t argument)
 {
-    uint8_t head[5];
     uint32_t kind = argument; /* the head's low five bits */
     size_t size = 0;
 
@@ -93,7 +114,14 @@ void bm_write(struct bm_writer *w, enum bm_major major, uint32_t argument)
     }
     head[0] = (uint8_t)((uint32_t)major << 5 | kind);
     bm_put(head + 1, size, argument);
-    bm_write_raw(w, head, 1 + size);
+    return 1 + size;
+}
+
+void bm_write(struct bm_writer *w, enum bm_major major, uint32_t argument)
+{
+    uint8_t head[BM_HEAD_MAX];
+
+    bm_write_raw(w, head, bm_head(head, major, argument));
 }
 
 void bm_write_string(struct bm_writer *w, enum bm_major major, const void *bytes, size_t size)

@@ -55,17 +55,19 @@ struct bm_edhoc_config {
     uint8_t connection_size;
 };
 
+#define BM_EDHOC_AAD_SIZE 45
+
 /* One handshake. One block of the caller's memory; all fields are private. */
 struct bm_edhoc {
     uint8_t state;
     uint8_t role;
     uint8_t method;
     uint8_t suite;
-    uint8_t error;             /* ERR_CODE for bm_edhoc_error; 0: none */
+    uint8_t error; /* ERR_CODE for bm_edhoc_error; 0: none */
     struct bm_edhoc_config *config;
-    uint8_t th[BM_HASH_SIZE];  /* H(message_1), then TH_2, TH_3, TH_4 */
-    uint8_t prk[32];           /* PRK_2e, PRK_3e2m, PRK_4e3m, then PRK_out */
-    uint8_t peer[BM_KEY_SIZE]; /* the peer's ephemeral key */
+    uint8_t prk[32];                /* PRK_2e, PRK_3e2m, PRK_4e3m, then PRK_out */
+    uint8_t peer[BM_KEY_SIZE];      /* the peer's ephemeral key */
+    uint8_t aad[BM_EDHOC_AAD_SIZE]; /* A_3, A_4: ["Encrypt0", h'', TH]; TH is H(message_1), then TH_2, TH_3, TH_4 */
 };
 
 /* sizeof(struct bm_edhoc) as the library was built. */

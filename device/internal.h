@@ -33,14 +33,6 @@ void bm_sha256_update(struct bm_sha256 *h, const uint8_t *bytes, size_t size);
 void bm_sha256_final(struct bm_sha256 *h, uint8_t digest[BM_HASH_SIZE]);
 void bm_sha256(uint8_t digest[BM_HASH_SIZE], const uint8_t *bytes, size_t size);
 
-/* hkdf.c: HMAC and HKDF with SHA-256 (RFC 2104, RFC 5869), EDHOC_KDF (RFC 9528, 4.1.2). */
-#define BM_PRK_SIZE 32
-
-/* EDHOC_KDF(prk, label, context, size): HKDF-Expand with info = (label, context as a bstr, size). size is 0 to 255 * 32. out may
- * not overlap context. */
-void bm_edhoc_kdf(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
-                  size_t context_size);
-
 /* ccm.c: AES-CCM with a 13-byte nonce, L = 2 (RFC 3610): AES-CCM-16-64-128 and AES-CCM-16-128-128 of RFC 9053, 4.2. */
 #define BM_CCM_NONCE_SIZE 13
 
@@ -55,14 +47,16 @@ BM_MUST_CHECK int bm_ccm_open(const struct bm_port *port, const uint8_t key[BM_A
                               const uint8_t nonce[BM_CCM_NONCE_SIZE], const uint8_t *aad, size_t aad_size, uint8_t *text,
                               size_t size, size_t tag_size);
 
-/* cbor.c: deterministic CBOR (RFC 8949, 4.2) without maps, tags and floats. Numbers and sizes are below 2^32, as no
- * format of ours has a larger one: an eight-byte argument is refused. */
+/* cbor.c: deterministic CBOR (RFC 8949, 4.2) without floats. Numbers and sizes are below 2^32, as no format of ours has a
+ * larger one: an eight-byte argument is refused. */
 enum bm_major {
     BM_UINT = 0,
     BM_NINT = 1, /* the argument n stands for -1 - n */
     BM_BYTES = 2,
     BM_TEXT = 3,
     BM_ARRAY = 4,
+    BM_MAP = 5,
+    BM_TAG = 6,
     BM_SIMPLE = 7
 };
 enum { BM_FALSE = 20, BM_TRUE = 21, BM_NULL = 22 }; /* arguments of BM_SIMPLE */
@@ -77,6 +71,8 @@ struct bm_reader {
 };
 
 void bm_read_start(struct bm_reader *r, const uint8_t *bytes, size_t size);
+/* The major type of the next item; BM_SIMPLE too where nothing follows. */
+BM_MUST_CHECK enum bm_major bm_read_peek(const struct bm_reader *r);
 /* The argument of the next head, which must be of this major type and in its shortest form. */
 uint32_t bm_read(struct bm_reader *r, enum bm_major major);
 /* The next head must be exactly this one. */
@@ -85,8 +81,14 @@ void bm_read_expect(struct bm_reader *r, enum bm_major major, uint32_t argument)
 const uint8_t *bm_read_raw(struct bm_reader *r, size_t size);
 /* The content of a byte string of exactly size bytes; NULL after an error. */
 const uint8_t *bm_read_bytes(struct bm_reader *r, size_t size);
+/* Pass over the next item whole. That a map's keys are in order is not checked. */
+void bm_read_skip(struct bm_reader *r);
 /* BM_OK if every read held and nothing follows, else BM_ERR_MALFORMED. */
 BM_MUST_CHECK int bm_read_end(const struct bm_reader *r);
+
+#define BM_HEAD_MAX 5
+/* The encoding of one head; its size is returned. */
+size_t bm_head(uint8_t head[BM_HEAD_MAX], enum bm_major major, uint32_t argument);
 
 /* A writer writes only inside its size but counts on: len > size says that the buffer was too small and how many
  * bytes it takes. */
@@ -103,6 +105,24 @@ void bm_write(struct bm_writer *w, enum bm_major major, uint32_t argument);
 void bm_write_raw(struct bm_writer *w, const uint8_t *bytes, size_t size);
 /* A whole string: major is BM_BYTES or BM_TEXT, and text is given as its bytes. */
 void bm_write_string(struct bm_writer *w, enum bm_major major, const void *bytes, size_t size);
+
+/* hkdf.c: HMAC and HKDF with SHA-256 (RFC 2104, RFC 5869), EDHOC_KDF (RFC 9528, 4.1.2). */
+#define BM_PRK_SIZE 32
+
+/* HMAC under a key of BM_PRK_SIZE bytes, which is a shorter one with zeros behind it: start, bm_sha256_update, final. tag may
+ * be key. */
+void bm_hmac_start(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE]);
+void bm_hmac_final(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE], uint8_t tag[BM_HASH_SIZE]);
+/* Hash the head of an item; its content follows with bm_sha256_update. */
+void bm_hash_head(struct bm_sha256 *h, enum bm_major major, uint32_t argument);
+/* HKDF-Extract; prk may be salt. */
+void bm_hkdf_extract(uint8_t prk[BM_PRK_SIZE], const uint8_t salt[BM_PRK_SIZE], const uint8_t secret[32]);
+/* EDHOC_KDF(prk, label, context, size): HKDF-Expand with info = (label, context as a bstr, size). size is 0 to 255 * 32. out may
+ * not overlap context; it may be prk where size is at most 32. */
+void bm_edhoc_kdf(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
+                  size_t context_size);
+/* Encrypt or decrypt PLAINTEXT_2 in place: XOR with KEYSTREAM_2 = EDHOC_KDF(prk, 0, th, size). */
+void bm_edhoc_mask(uint8_t *text, size_t size, const uint8_t prk[BM_PRK_SIZE], const uint8_t th[BM_HASH_SIZE]);
 
 /* p256.c: points of P-256 (SEC 1, 2.3.3 and 2.3.4). Public data only: the time taken depends on the point. */
 

@@ -1,0 +1,81 @@
+#include "internal.h"
+
+enum { BLOCK = 64 }; /* of SHA-256, bytes */
+
+/* Hash the key's block of one of HMAC's two passes: ipad is 36, opad 5C. */
+static void start(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE], uint8_t pad)
+{
+    bm_sha256_init(h);
+    for (unsigned i = 0; i < BLOCK; i++) {
+        uint8_t byte = (uint8_t)(pad ^ (i < BM_PRK_SIZE ? key[i] : 0));
+        bm_sha256_update(h, &byte, 1);
+    }
+}
+
+void bm_hmac_start(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE])
+{
+    start(h, key, 0x36);
+}
+
+void bm_hmac_final(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE], uint8_t tag[BM_HASH_SIZE])
+{
+    uint8_t inner[BM_HASH_SIZE];
+
+    bm_sha256_final(h, inner);
+    start(h, key, 0x5c);
+    bm_sha256_update(h, inner, sizeof inner);
+    bm_sha256_final(h, tag);
+    bm_wipe(inner, sizeof inner);
+}
+
+void bm_hkdf_extract(uint8_t prk[BM_PRK_SIZE], const uint8_t salt[BM_PRK_SIZE], const uint8_t secret[32])
+{
+    struct bm_sha256 h;
+
+    bm_hmac_start(&h, salt);
+    bm_sha256_update(&h, secret, 32);
+    bm_hmac_final(&h, salt, prk);
+}
+
+void bm_hash_head(struct bm_sha256 *h, enum bm_major major, uint32_t argument)
+{
+    uint8_t head[BM_HEAD_MAX];
+
+    bm_sha256_update(h, head, bm_head(head, major, argument));
+}
+
+/* HKDF-Expand (RFC 5869, 2.3), XORed to what out holds where keep is FF, in its place where keep is 0. */
+static void expand(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
+                   size_t context_size, uint8_t keep)
+{
+    struct bm_sha256 h;
+    uint8_t t[BM_HASH_SIZE];
+    uint8_t block = 0;
+
+    for (size_t done = 0; done < size;) {
+        bm_hmac_start(&h, prk);
+        bm_sha256_update(&h, t, block == 0 ? 0 : sizeof t);
+        bm_hash_head(&h, BM_UINT, label);
+        bm_hash_head(&h, BM_BYTES, (uint32_t)context_size);
+        bm_sha256_update(&h, context, context_size);
+        bm_hash_head(&h, BM_UINT, (uint32_t)size);
+        block++;
+        bm_sha256_update(&h, &block, 1);
+        bm_hmac_final(&h, prk, t);
+        for (unsigned i = 0; i < sizeof t && done < size; i++, done++) {
+            out[done] = (uint8_t)((out[done] & keep) ^ t[i]);
+        }
+    }
+    bm_wipe(t, sizeof t);
+}
+
+void bm_edhoc_kdf(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
+                  size_t context_size)
+{
+    expand(out, size, prk, label, context, context_size, 0);
+}
+
+void bm_edhoc_mask(uint8_t *text, size_t size, const uint8_t prk[BM_PRK_SIZE], const uint8_t th[BM_HASH_SIZE])
+{
+    expand(text, size, prk, 0, th, BM_HASH_SIZE, 0xff);
+}
