@@ -11,6 +11,7 @@ enum {
     OP_RANDOM = 0x1B,
     OP_GENKEY = 0x40,
     OP_SIGN = 0x41,
+    OP_ECDH = 0x43,
     OP_VERIFY = 0x45
 };
 enum {
@@ -23,6 +24,7 @@ enum {
     CURVE_P256 = 0x0004,
     GENKEY_PUBLIC = 0x00,
     GENKEY_PRIVATE = 0x04,
+    ECDH_TEMPKEY = 0x0D, /* source TempKey, output in clear */
     LOCK_CONFIG = 0x00,
     LOCK_DATA_NO_CRC = 0x81,
     LOCK_SLOT_8 = 0x02 | 8 << 2
@@ -36,6 +38,7 @@ enum {
     MS_RANDOM = 23,
     MS_LOCK = 35,
     MS_WRITE = 45,
+    MS_ECDH = 75,
     MS_VERIFY = 105,
     MS_GENKEY = 115,
     MS_SIGN = 115
@@ -64,7 +67,8 @@ enum {
     BLOCK_SIZE = BM_ATECC608_BLOCK_SIZE,
     SLOT_IDENTITY = 0,
     SLOT_ATTESTATION = 1,
-    SLOT_CERTIFICATES = 8
+    SLOT_CERTIFICATES = 8,
+    TEMPKEY = 0xFFFF /* GenKey's place for an ephemeral key */
 };
 
 struct command {
@@ -80,16 +84,12 @@ struct command {
     } data[2];
 };
 
-/* One answer's payload. SUCCESS, the chip's status or NO_ANSWER. */
-static int receive(struct bm_atecc608 *chip, const struct command *c)
+/* The payload of an answer. SUCCESS, the chip's status or NO_ANSWER. */
+static int parse(const struct command *c, const uint8_t group[ANSWER_MAX])
 {
-    uint8_t group[ANSWER_MAX];
-
-    if (chip->bus->receive(chip->bus->user, group, sizeof group, c->milliseconds) != BM_OK) {
-        return NO_ANSWER;
-    }
     size_t size = group[0];
-    if (size < STATUS_SIZE || size > sizeof group) {
+
+    if (size < STATUS_SIZE || size > ANSWER_MAX) {
         return NO_ANSWER;
     }
     uint16_t crc = bm_crc16(0, group, size - CRC_SIZE);
@@ -104,6 +104,18 @@ static int receive(struct bm_atecc608 *chip, const struct command *c)
     }
     bm_copy(c->answer, group + 1, c->answer_size);
     return SUCCESS;
+}
+
+static int receive(struct bm_atecc608 *chip, const struct command *c)
+{
+    uint8_t group[ANSWER_MAX];
+    int status = NO_ANSWER;
+
+    if (chip->bus->receive(chip->bus->user, group, sizeof group, c->milliseconds) == BM_OK) {
+        status = parse(c, group);
+    }
+    bm_wipe(group, sizeof group); /* it may hold ECDH's secret */
+    return status;
 }
 
 static int exchange(struct bm_atecc608 *chip, const struct command *c)
@@ -243,6 +255,31 @@ int bm_atecc608_verify(void *user, const uint8_t key[BM_KEY_SIZE], const uint8_t
 
     int status = run(chip, commands, 2, TRIES);
     return status != BM_OK && chip->status == MISCOMPARE ? BM_ERR_AUTH : status;
+}
+
+/* Every try makes another key, and the one whose public half came back is the one that TempKey holds. */
+int bm_atecc608_ephemeral(void *user, uint8_t key[BM_KEY_SIZE])
+{
+    struct command private = genkey(GENKEY_PRIVATE, TEMPKEY, key);
+
+    return run(user, &private, 1, TRIES);
+}
+
+int bm_atecc608_ecdh(void *user, int own, const uint8_t peer[BM_KEY_SIZE], uint8_t secret[32])
+{
+    struct command ecdh = {.opcode = OP_ECDH,
+                           .mode = ECDH_TEMPKEY,
+                           .milliseconds = MS_ECDH,
+                           .answer_size = 32,
+                           .answer = secret,
+                           .data = {{peer, BM_KEY_SIZE}}};
+    struct bm_atecc608 *chip = user;
+
+    if (own != BM_KEY_EPHEMERAL) {
+        chip->status = 0;
+        return BM_ERR_PORT;
+    }
+    return run(chip, &ecdh, 1, TRIES);
 }
 
 static int read_block(struct bm_atecc608 *chip, uint8_t zone, unsigned address, uint8_t out[BLOCK_SIZE])

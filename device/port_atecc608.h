@@ -48,6 +48,14 @@ BM_MUST_CHECK int bm_atecc608_sign(void *user, const uint8_t digest[BM_HASH_SIZE
 BM_MUST_CHECK int bm_atecc608_verify(void *user, const uint8_t key[BM_KEY_SIZE], const uint8_t digest[BM_HASH_SIZE],
                                      const uint8_t signature[BM_SIGNATURE_SIZE]);
 
+/* The ephemeral key lies in TempKey, which idle keeps and power loss, sleep and watchdog clear, and one ECDH uses it up
+ * (DS40002112, 5.2.1.2): ephemeral_uses is 1. The secret crosses the bus in clear. BM_OK or BM_ERR_PORT. Status 0F of ecdh:
+ * TempKey holds no key any more, as after an answer that was lost, and only a new handshake goes on; 03: peer is not on the
+ * curve. The policy lets no slot do ECDH, so that own is BM_KEY_EPHEMERAL or BM_ERR_PORT is returned. ecdh wants the data zone
+ * locked. */
+BM_MUST_CHECK int bm_atecc608_ephemeral(void *user, uint8_t key[BM_KEY_SIZE]);
+BM_MUST_CHECK int bm_atecc608_ecdh(void *user, int own, const uint8_t peer[BM_KEY_SIZE], uint8_t secret[32]);
+
 /* The configuration zone as it is now. */
 BM_MUST_CHECK int bm_atecc608_zone(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE]);
 /* The nine bytes that no two chips share, SN[0..8] of a zone. */
