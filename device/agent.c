@@ -145,7 +145,7 @@ static struct outcome hello(struct bm_agent *a, struct call *c)
 {
     const struct bm_identity *stored = a->identity;
     struct survey s;
-    uint32_t generation;
+    struct bm_pairing pairing;
 
     if (!parsed(c, 0)) {
         return refuse(MALFORMED, 0);
@@ -154,8 +154,7 @@ static struct outcome hello(struct bm_agent *a, struct call *c)
     if (o.status != OK) {
         return o;
     }
-    int paired = bm_pairing_generation(a->port, &generation);
-    if (paired == BM_ERR_PORT) {
+    if (bm_pairing_read(a->port, &pairing) != BM_OK) {
         return refuse(FLASH, 0);
     }
     begin(a, c, OK, 12);
@@ -172,10 +171,10 @@ static struct outcome hello(struct bm_agent *a, struct call *c)
     bm_write_string(&c->reply, BM_BYTES, s.locks, LOCKS_SIZE);
     bm_write_string(&c->reply, BM_BYTES, stored->id + stored->order_at, stored->order_size);
     bm_write_string(&c->reply, BM_BYTES, stored->id + stored->unit_at, stored->unit_size);
-    if (paired == BM_OK) {
-        bm_write(&c->reply, BM_UINT, generation);
-    } else {
+    if (pairing.state == BM_PAIRING_FAULT) {
         bm_write(&c->reply, BM_SIMPLE, BM_NULL);
+    } else {
+        bm_write(&c->reply, BM_UINT, pairing.generation);
     }
     write_closed(a, c);
     return good;
@@ -323,7 +322,7 @@ static struct outcome seal(struct bm_agent *a, struct call *c)
 {
     uint8_t zone[BM_ATECC608_ZONE_SIZE];
     struct survey s;
-    uint32_t generation;
+    struct bm_pairing pairing;
 
     if (!parsed(c, 0)) {
         return refuse(MALFORMED, 0);
@@ -335,9 +334,10 @@ static struct outcome seal(struct bm_agent *a, struct call *c)
     if (s.state != BM_UNIT_INSTALLED) {
         return refuse(STATE, s.state);
     }
-    int status = bm_pairing_generation(a->port, &generation);
-    if (status == BM_ERR_STATE) {
-        status = bm_pairing_open(a->port, 0);
+    int status = bm_pairing_read(a->port, &pairing);
+    if (status == BM_OK && pairing.state == BM_PAIRING_FAULT) {
+        pairing.state = BM_PAIRING_OPEN;
+        status = bm_pairing_write(a->port, &pairing);
     }
     if (status != BM_OK) {
         return refuse(FLASH, 0);
@@ -355,7 +355,7 @@ static struct outcome seal(struct bm_agent *a, struct call *c)
     }
     begin(a, c, OK, 3);
     bm_write_string(&c->reply, BM_BYTES, zone + BM_ATECC608_AT_LOCKS, LOCKS_SIZE);
-    bm_write(&c->reply, BM_UINT, generation);
+    bm_write(&c->reply, BM_UINT, pairing.generation);
     write_closed(a, c);
     return good;
 }

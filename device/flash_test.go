@@ -77,38 +77,61 @@ func TestFlashFails(t *testing.T) {
 	}
 }
 
-// The newest pairing record is the one of the highest generation, in whichever page; seal leaves it.
+// record is a record as docs/formats.md has it.
+func record(kind byte, payload ...byte) []byte {
+	r := append([]byte{kind, 0, byte(len(payload) >> 8), byte(len(payload))}, payload...)
+	crc := crc16Of(r)
+	r = append(r, byte(crc), byte(crc>>8))
+	return append(r, make([]byte, (8-len(r)%8)%8)...)
+}
+
+// Kinds of records.
+const (
+	recordAnchor = 1 + iota
+	recordPairing
+	recordList
+	recordLink
+	recordMark
+)
+
+// The pairing that counts is the last one in the page with the highest mark; seal leaves it.
 func TestGeneration(t *testing.T) {
-	record := func(kind byte, payload ...byte) []byte {
-		r := append([]byte{kind, 0, 0, byte(len(payload))}, payload...)
-		crc := crc16Of(r)
-		r = append(r, byte(crc), byte(crc>>8))
-		return append(r, make([]byte, (8-len(r)%8)%8)...)
+	open := func(generation byte) []byte { return record(recordPairing, 0, 0, 0, generation) }
+	mark := func(number ...byte) []byte {
+		return record(recordMark, append(make([]byte, 4-len(number)), number...)...)
 	}
-	open := func(generation byte) []byte { return record(2, 0, 0, 0, generation) }
 	changed := func(at int, to byte) []byte { r := open(99); r[at] = to; return r }
-	torn, other := changed(8, 1), record(3, 0, 0, 0, 99) // other: a kind of a later release
+	torn, other := changed(8, 1), record(99, 0, 0, 0, 99) // other: a kind of a later release
 	join := func(records ...[]byte) []byte { return bytes.Join(records, nil) }
+	first := join(mark(1), bytes.Repeat(open(7), 31)) // to the page's last byte
 	for i, c := range []struct {
 		a, b []byte
 		want int // -1: none
 	}{
 		{nil, nil, -1},
-		{torn, other, -1},
-		{open(5), nil, 5},
-		{nil, open(5), 5},
-		{open(5), open(6), 6},
-		{open(6), open(5), 6},
-		{join(torn, open(5), torn), nil, 5},
-		{join(open(1), open(2), other, open(3)), open(2), 3},
-		{join(open(4), changed(1, 1), open(9)), nil, 4},                                    // a head that no append wrote
-		{join(open(4), changed(2, 2), open(9)), nil, 4},                                    // longer than the page
-		{join(open(4), record(2, 0, 0, 0, 99, 0)), record(2, 0, 0, 99), 4},                 // other sizes
-		{join(open(4), bytes.Repeat([]byte{0xff}, 8), open(9)), nil, 4},                    // behind free space
-		{bytes.Repeat(open(7), 32), nil, 7},                                                // to the page's last byte
-		{append(bytes.Repeat(open(7), 31), 2, 0, 0, 11, 0, 0, 0, 0), nil, 7},               // one byte too long
-		{append(bytes.Repeat(open(7), 31), open(8)[:8]...), open(3), 7},                    // torn at the end
-		{append(bytes.Repeat(open(7), 31), 0xff, 0xff, 0xff), bytes.Repeat(open(8), 1), 8}, // one place left
+		{open(5), open(6), -1}, // without a mark
+		{join(open(5), mark(0)), nil, -1},
+		{mark(1), join(open(5), mark(0)), -1},
+		{join(torn, other, mark(1)), nil, -1},
+		{join(record(recordPairing, 0, 0, 9), mark(1)), nil, -1}, // no generation
+		{join(open(5), mark(1)), nil, 5},
+		{nil, join(open(5), mark(1)), 5},
+		{join(open(9), mark(1)), join(open(6), mark(2)), 6}, // the mark counts, not the generation
+		{join(open(6), mark(1, 0)), join(open(9), mark(0xff)), 6},
+		{join(mark(1), open(6), mark(3)), join(open(9), mark(2)), 6},
+		{join(open(6), mark(1)), join(open(7), changed(0, recordMark)), 6}, // a torn mark
+		{join(torn, open(5), mark(1), torn), nil, 5},
+		{join(open(1), mark(1), open(2), other, open(3)), nil, 3},
+		{join(open(4), mark(1), changed(1, 1), open(9)), nil, 9},                       // no head: the search goes on
+		{join(open(4), mark(1), changed(2, 2), open(9)), nil, 9},                       // longer than the page
+		{join(open(4), mark(1), changed(3, 20), open(9), open(8)), nil, 8},             // torn, and longer
+		{join(open(4), mark(1), bytes.Repeat([]byte{0xff}, 8), open(9)), nil, 4},       // behind free space
+		{join(open(4), mark(1), record(recordPairing, make([]byte, 152)...)), nil, -1}, // too long to be one
+		{join(open(4), mark(1), record(recordPairing, make([]byte, 16)...)), nil, -1},  // without a certificate
+		{first, nil, 7},
+		{append(first[:496:496], 2, 0, 0, 11, 0, 0, 0, 0), nil, 7}, // one byte too long
+		{append(first[:496:496], open(8)[:8]...), nil, 7},          // torn at the end
+		{append(first[:496:496], 0xff, 0xff, 0xff), nil, 7},        // one place left
 	} {
 		b := newBench(t)
 		copy(b.flash.pages[1], c.a)
@@ -129,13 +152,14 @@ func TestGeneration(t *testing.T) {
 	}
 }
 
-// When the record had to go to the other page, the full one is erased for the time when that one is full.
-func TestOldPageErased(t *testing.T) {
+// What a seal leaves in a blank store, to the byte; whatever was there without a mark is erased.
+func TestFirstRecord(t *testing.T) {
 	b := newBench(t)
 	b.flash.pages[1][511] = 0
 	b.flash.pages[2][0] = 0
 	b.run(t, 4)
-	if !bytes.Equal(b.flash.pages[1], bytes.Repeat([]byte{0xff}, 512)) || b.flash.pages[2][0] != 2 {
+	want := append(unhex(t, "0200000400000000980e000000000000"+"0500000400000001fc0f000000000000"), bytes.Repeat([]byte{0xff}, 480)...)
+	if !bytes.Equal(b.flash.pages[1], want) || !bytes.Equal(b.flash.pages[2], bytes.Repeat([]byte{0xff}, 512)) {
 		t.Errorf("pages %x and %x", b.flash.pages[1], b.flash.pages[2])
 	}
 }

@@ -8,11 +8,15 @@ static const uint8_t beginning[] = {0xa1, 0x18, 0x19, 0x82};
 
 int bm_installed_read_anchor(const struct bm_port *port, uint8_t anchor[BM_ANCHOR_SIZE])
 {
-    return bm_flash_newest(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE);
+    struct bm_record r;
+
+    int status = bm_flash_last(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, &r);
+    return status == BM_OK ? bm_flash_read(&r, 0, anchor, BM_ANCHOR_SIZE) : status;
 }
 
 int bm_installed_write_anchor(const struct bm_port *port, const uint8_t anchor[BM_ANCHOR_SIZE])
 {
+    struct bm_record r = {.port = port, .page = BM_PAGE_TRUST, .kind = BM_RECORD_ANCHOR, .size = BM_ANCHOR_SIZE};
     uint8_t newest[BM_ANCHOR_SIZE];
 
     int status = bm_installed_read_anchor(port, newest);
@@ -22,13 +26,13 @@ int bm_installed_write_anchor(const struct bm_port *port, const uint8_t anchor[B
     if (status == BM_ERR_PORT) {
         return BM_ERR_PORT;
     }
-    status = bm_flash_append(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE);
+    status = bm_flash_append(&r, anchor);
     if (status == BM_ERR_SPACE) {
         /* What fills the page are attempts that lost power, or anchors of images that this unit no longer has. */
         if (port->flash_erase(port->user, BM_PAGE_TRUST) != BM_OK) {
             return BM_ERR_PORT;
         }
-        status = bm_flash_append(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE);
+        status = bm_flash_append(&r, anchor);
     }
     return status == BM_OK ? BM_OK : BM_ERR_PORT;
 }

@@ -3,61 +3,59 @@
 #include "flash.h"
 #include "internal.h"
 
-#define GENERATION_SIZE 4
+/* A record's payload: the generation alone, or these three. */
+enum { AT_ORDER_HASH = 4, AT_UNIT = AT_ORDER_HASH + BM_ORDER_HASH_SIZE, PAYLOAD_MAX = AT_UNIT + BM_UNIT_CERTIFICATE_MAX };
 
-/* The page with the newest record, and its generation. */
-static int newest(const struct bm_port *port, unsigned *page, uint32_t *generation)
+int bm_pairing_read(const struct bm_port *port, struct bm_pairing *pairing)
 {
-    int found = BM_ERR_STATE;
+    uint8_t payload[PAYLOAD_MAX];
+    struct bm_record r;
 
-    *page = BM_PAGE_STATE_A;
-    *generation = 0;
-    for (unsigned candidate = BM_PAGE_STATE_A; candidate <= BM_PAGE_STATE_B; candidate++) {
-        uint8_t payload[GENERATION_SIZE];
-        int status = bm_flash_newest(port, candidate, BM_RECORD_PAIRING_OPEN, payload, GENERATION_SIZE);
-        if (status == BM_ERR_STATE) {
-            continue;
-        }
-        if (status != BM_OK) {
-            *generation = 0;
-            return status;
-        }
-        uint32_t its = (uint32_t)bm_get(payload, GENERATION_SIZE);
-        if (found != BM_OK || its > *generation) {
-            found = BM_OK;
-            *page = candidate;
-            *generation = its;
-        }
-    }
-    return found;
-}
-
-int bm_pairing_generation(const struct bm_port *port, uint32_t *generation)
-{
-    unsigned page;
-
-    return newest(port, &page, generation);
-}
-
-int bm_pairing_open(const struct bm_port *port, uint32_t generation)
-{
-    uint8_t payload[GENERATION_SIZE];
-    unsigned page;
-    uint32_t before;
-
-    if (newest(port, &page, &before) == BM_ERR_PORT) {
-        return BM_ERR_PORT;
-    }
-    bm_put(payload, GENERATION_SIZE, generation);
-    int status = bm_flash_append(port, page, BM_RECORD_PAIRING_OPEN, payload, GENERATION_SIZE);
-    if (status == BM_ERR_SPACE) {
-        unsigned other = BM_PAGE_STATE_A + BM_PAGE_STATE_B - page;
-        if (port->flash_erase(port->user, other) != BM_OK ||
-            bm_flash_append(port, other, BM_RECORD_PAIRING_OPEN, payload, GENERATION_SIZE) != BM_OK ||
-            port->flash_erase(port->user, page) != BM_OK) {
-            return BM_ERR_PORT;
-        }
+    bm_wipe(pairing, sizeof *pairing); /* a fault */
+    int status = bm_flash_state(port, BM_RECORD_PAIRING, &r);
+    if (status == BM_ERR_STATE) {
         return BM_OK;
     }
-    return status;
+    if (status != BM_OK) {
+        return status;
+    }
+    int paired = r.size > AT_UNIT && r.size <= PAYLOAD_MAX;
+    if (!paired && r.size != AT_ORDER_HASH) {
+        return BM_OK;
+    }
+    status = bm_flash_read(&r, 0, payload, r.size);
+    if (status != BM_OK) {
+        return status;
+    }
+    pairing->state = BM_PAIRING_OPEN;
+    pairing->generation = (uint32_t)bm_get(payload, AT_ORDER_HASH);
+    if (paired) {
+        pairing->state = BM_PAIRING_PAIRED;
+        pairing->unit_size = (uint8_t)(r.size - AT_UNIT);
+        bm_copy(pairing->order_hash, payload + AT_ORDER_HASH, BM_ORDER_HASH_SIZE);
+        bm_copy(pairing->unit, payload + AT_UNIT, pairing->unit_size);
+    }
+    return BM_OK;
+}
+
+int bm_pairing_write(const struct bm_port *port, const struct bm_pairing *pairing)
+{
+    struct bm_record r = {.port = port, .kind = BM_RECORD_PAIRING, .size = AT_ORDER_HASH};
+    struct bm_pairing before;
+    uint8_t payload[PAYLOAD_MAX];
+
+    int status = bm_pairing_read(port, &before);
+    if (status != BM_OK) {
+        return status;
+    }
+    if (pairing->generation != (before.state == BM_PAIRING_FAULT ? 0 : before.generation + 1)) {
+        return BM_ERR_STATE;
+    }
+    bm_put(payload, AT_ORDER_HASH, pairing->generation);
+    if (pairing->state == BM_PAIRING_PAIRED) {
+        bm_copy(payload + AT_ORDER_HASH, pairing->order_hash, BM_ORDER_HASH_SIZE);
+        bm_copy(payload + AT_UNIT, pairing->unit, pairing->unit_size);
+        r.size = (uint16_t)(AT_UNIT + pairing->unit_size);
+    }
+    return bm_flash_replace(&r, payload) == BM_OK ? BM_OK : BM_ERR_PORT;
 }

@@ -22,14 +22,8 @@ struct bm_pairing {
 
 /* The newest record. BM_OK, with state BM_PAIRING_FAULT if there is none; BM_ERR_PORT, and then state is BM_PAIRING_FAULT too. */
 BM_MUST_CHECK int bm_pairing_read(const struct bm_port *port, struct bm_pairing *pairing);
-/* Write a record and read it back; its generation must be one more than the newest, or 0 in a unit that has none. BM_OK,
- * BM_ERR_STATE for another generation, BM_ERR_PORT: the record before it then still counts. */
+/* Write a record and read it back; its generation must be one more than the newest, or 0 in a unit that has none. BM_OK;
+ * BM_ERR_STATE for another generation; BM_ERR_PORT: either the record before it counts or this one. */
 BM_MUST_CHECK int bm_pairing_write(const struct bm_port *port, const struct bm_pairing *pairing);
-
-/* The generation of the newest record. BM_OK; BM_ERR_STATE if neither page has a whole record, which is no open pairing
- * but a fault in a sealed unit; BM_ERR_PORT. *generation is 0 after an error. */
-BM_MUST_CHECK int bm_pairing_generation(const struct bm_port *port, uint32_t *generation);
-/* Write open(generation) and read it back. BM_OK or BM_ERR_PORT. */
-BM_MUST_CHECK int bm_pairing_open(const struct bm_port *port, uint32_t generation);
 
 #endif

@@ -173,7 +173,7 @@ func (d *desk) checkStored() {
 		if !bytes.HasPrefix(flash, anchor) {
 			d.t.Errorf("%s: page 0 is %x..., want %x", name, flash[:len(anchor)], anchor)
 		}
-		sealed := []byte{2, 0, 0, 4, 0, 0, 0, 0, 0x98, 0x0E, 0, 0, 0, 0, 0, 0, 0xFF}
+		sealed := []byte{2, 0, 0, 4, 0, 0, 0, 0, 0x98, 0x0E, 0, 0, 0, 0, 0, 0, 5, 0, 0, 4, 0, 0, 0, 1, 0xFC, 0x0F, 0, 0, 0, 0, 0, 0, 0xFF}
 		if !bytes.HasPrefix(flash[2048:], sealed) {
 			d.t.Errorf("%s: page 1 is %x..., want %x", name, flash[2048:][:len(sealed)], sealed)
 		}
