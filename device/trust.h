@@ -48,8 +48,8 @@ enum bm_trust_mode {
 BM_MUST_CHECK int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int mode, const uint8_t *id,
                                 size_t id_size, struct bm_judged *peer);
 /* Judge a unit certificate that was judged before, when its pairing was written: the order by the hash and name that were kept, the
- * serial number by the status list, no signature. Fills in key. BM_OK, BM_ERR_PORT or BM_CHECK_UNIT, _ROOT, _CLOSED or
- * _REVOKED. */
+ * unit by the status list, no signature. Fills in key. BM_OK, BM_ERR_PORT or BM_CHECK_UNIT, _ROOT, _CLOSED, _REVOKED or, last of
+ * all and with key filled in as above, _HELD: a unit that is not paired yet is judged so again before it is. */
 BM_MUST_CHECK int bm_trust_pinned(const struct bm_port *port, const uint8_t order_hash[BM_ORDER_HASH_SIZE], const uint8_t *unit,
                                   size_t unit_size, uint8_t key[BM_KEY_SIZE]);
 
