@@ -62,19 +62,15 @@ func ccm(open bool, answers int, key, nonce, aad, text []byte, tagSize int) (int
 	defer C.free(unsafe.Pointer(left))
 	port := C.port_aes_some(left)
 
-	k, n, a, t := C.CBytes(key), C.CBytes(nonce), C.CBytes(aad), C.CBytes(text)
+	k, a, t := C.CBytes(append(append([]byte{}, key...), nonce...)), C.CBytes(aad), C.CBytes(text)
 	defer C.free(k)
-	defer C.free(n)
 	defer C.free(a)
 	defer C.free(t)
-	size := C.size_t(len(text) - tagSize)
-	var status C.int
+	direction := C.uint(0)
 	if open {
-		status = C.bm_ccm_open(&port, (*C.uint8_t)(k), (*C.uint8_t)(n), (*C.uint8_t)(a), C.size_t(len(aad)),
-			(*C.uint8_t)(t), size, C.size_t(tagSize))
-	} else {
-		status = C.bm_ccm_seal(&port, (*C.uint8_t)(k), (*C.uint8_t)(n), (*C.uint8_t)(a), C.size_t(len(aad)),
-			(*C.uint8_t)(t), size, C.size_t(tagSize))
+		direction = 1
 	}
+	status := C.bm_ccm(&port, (*C.uint8_t)(k), (*C.uint8_t)(a), C.size_t(len(aad)), (*C.uint8_t)(t),
+		C.size_t(len(text)-tagSize), C.size_t(tagSize), direction)
 	return int(status), C.GoBytes(t, C.int(len(text)))
 }

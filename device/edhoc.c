@@ -2,9 +2,6 @@
 
 #include "internal.h"
 
-/* Message n is what state n waits for, on both sides; the Initiator writes 1 and 3, the Responder 2 and 4. */
-enum { COMPLETE = 5 };
-
 /* EDHOC_KDF labels of RFC 9528, 4.1.2 by the message that they belong to: 2 and 3; 3 and 4. */
 enum { LABEL_OUT = 7, LABEL_EXPORTER = 10, LABEL_UPDATE = 11 };
 #define LABEL_SALT(n) (4u * (n) - 7)
@@ -350,23 +347,16 @@ static int authenticate(struct bm_edhoc *e, uint8_t *text, size_t size, int writ
 /* Encrypt or decrypt a plaintext in place (5.3.2, 5.4.2, 5.5.2); the tag of messages 3 and 4 lies behind it. */
 static int crypt(struct bm_edhoc *e, uint8_t *text, size_t size, int writing)
 {
-    uint8_t key[BM_AES_KEY_SIZE];
-    uint8_t nonce[BM_CCM_NONCE_SIZE];
-    int status = BM_OK;
+    uint8_t key[BM_CCM_KEY_SIZE];
 
     if (e->state == 2) {
         bm_edhoc_mask(text, size, e->prk, th(e));
         return BM_OK;
     }
-    bm_edhoc_kdf(key, sizeof key, e->prk, LABEL_KEY(e->state), th(e), BM_HASH_SIZE);
-    bm_edhoc_kdf(nonce, sizeof nonce, e->prk, LABEL_KEY(e->state) + 1, th(e), BM_HASH_SIZE);
-    if (writing) {
-        status = bm_ccm_seal(e->config->port, key, nonce, e->aad, sizeof e->aad, text, size, tag_size(e));
-    } else {
-        status = bm_ccm_open(e->config->port, key, nonce, e->aad, sizeof e->aad, text, size, tag_size(e));
-    }
+    bm_edhoc_kdf(key, BM_AES_KEY_SIZE, e->prk, LABEL_KEY(e->state), th(e), BM_HASH_SIZE);
+    bm_edhoc_kdf(key + BM_AES_KEY_SIZE, BM_CCM_NONCE_SIZE, e->prk, LABEL_KEY(e->state) + 1, th(e), BM_HASH_SIZE);
+    int status = bm_ccm(e->config->port, key, e->aad, sizeof e->aad, text, size, tag_size(e), !writing);
     bm_wipe(key, sizeof key);
-    bm_wipe(nonce, sizeof nonce);
     return status;
 }
 
@@ -440,7 +430,7 @@ int bm_edhoc_start(struct bm_edhoc *e, struct bm_edhoc_config *config, int role)
 /* 1 if the next message is the own one to write, or to read. */
 static int is_turn(const struct bm_edhoc *e, int writing)
 {
-    return e->state >= 1 && e->state < COMPLETE && ((e->state ^ e->role) & 1) == writing;
+    return e->state >= 1 && e->state < BM_EDHOC_COMPLETE && ((e->state ^ e->role) & 1) == writing;
 }
 
 int bm_edhoc_write(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *out_len)
@@ -633,23 +623,29 @@ int bm_edhoc_error(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *ou
     return BM_OK;
 }
 
-int bm_edhoc_export(const struct bm_edhoc *e, uint32_t label, const uint8_t *context, size_t context_size, uint8_t *out,
-                    size_t size)
+void bm_edhoc_exporter(uint8_t *out, size_t size, const uint8_t prk_out[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
+                       size_t context_size)
 {
     uint8_t prk[BM_PRK_SIZE];
 
-    if (e->state != COMPLETE) {
-        return BM_ERR_STATE;
-    }
-    bm_edhoc_kdf(prk, sizeof prk, e->prk, LABEL_EXPORTER, NULL, 0);
+    bm_edhoc_kdf(prk, sizeof prk, prk_out, LABEL_EXPORTER, NULL, 0);
     bm_edhoc_kdf(out, size, prk, label, context, context_size);
     bm_wipe(prk, sizeof prk);
+}
+
+int bm_edhoc_export(const struct bm_edhoc *e, uint32_t label, const uint8_t *context, size_t context_size, uint8_t *out,
+                    size_t size)
+{
+    if (e->state != BM_EDHOC_COMPLETE) {
+        return BM_ERR_STATE;
+    }
+    bm_edhoc_exporter(out, size, e->prk, label, context, context_size);
     return BM_OK;
 }
 
 int bm_edhoc_key_update(struct bm_edhoc *e, const uint8_t *context, size_t context_size)
 {
-    if (e->state != COMPLETE) {
+    if (e->state != BM_EDHOC_COMPLETE) {
         return BM_ERR_STATE;
     }
     bm_edhoc_kdf(e->prk, BM_PRK_SIZE, e->prk, LABEL_UPDATE, context, context_size);

@@ -35,17 +35,13 @@ void bm_sha256(uint8_t digest[BM_HASH_SIZE], const uint8_t *bytes, size_t size);
 
 /* ccm.c: AES-CCM with a 13-byte nonce, L = 2 (RFC 3610): AES-CCM-16-64-128 and AES-CCM-16-128-128 of RFC 9053, 4.2. */
 #define BM_CCM_NONCE_SIZE 13
+#define BM_CCM_KEY_SIZE (BM_AES_KEY_SIZE + BM_CCM_NONCE_SIZE)
 
-/* Encrypt text, size bytes, in place and write its tag, tag_size bytes (8 or 16), behind it. BM_OK or BM_ERR_PORT, after which
- * text and tag are wiped. size is below 2^16, aad_size below 2^16 - 2^8. */
-BM_MUST_CHECK int bm_ccm_seal(const struct bm_port *port, const uint8_t key[BM_AES_KEY_SIZE],
-                              const uint8_t nonce[BM_CCM_NONCE_SIZE], const uint8_t *aad, size_t aad_size, uint8_t *text,
-                              size_t size, size_t tag_size);
-/* Decrypt text, size bytes followed by their tag, in place. BM_OK; BM_ERR_AUTH or BM_ERR_PORT, after which text
- * and tag are wiped. */
-BM_MUST_CHECK int bm_ccm_open(const struct bm_port *port, const uint8_t key[BM_AES_KEY_SIZE],
-                              const uint8_t nonce[BM_CCM_NONCE_SIZE], const uint8_t *aad, size_t aad_size, uint8_t *text,
-                              size_t size, size_t tag_size);
+/* Encrypt text, size bytes, in place and write its tag, tag_size bytes (8 or 16), behind it; or with open, check the tag and
+ * decrypt. key is followed by the nonce. size is below 2^16, aad_size below 2^16 - 2^8. BM_OK; BM_ERR_AUTH for a tag that does
+ * not hold, BM_ERR_PORT: text and tag are then wiped. */
+BM_MUST_CHECK int bm_ccm(const struct bm_port *port, const uint8_t key[BM_CCM_KEY_SIZE], const uint8_t *aad, size_t aad_size,
+                         uint8_t *text, size_t size, size_t tag_size, unsigned open);
 
 /* cbor.c: deterministic CBOR (RFC 8949, 4.2) without floats. Numbers and sizes are below 2^32, as no format of ours has a
  * larger one: an eight-byte argument is refused. */
@@ -123,6 +119,15 @@ void bm_edhoc_kdf(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uin
                   size_t context_size);
 /* Encrypt or decrypt PLAINTEXT_2 in place: XOR with KEYSTREAM_2 = EDHOC_KDF(prk, 0, th, size). */
 void bm_edhoc_mask(uint8_t *text, size_t size, const uint8_t prk[BM_PRK_SIZE], const uint8_t th[BM_HASH_SIZE]);
+
+/* edhoc.c: what a session takes over. */
+
+/* State n of a struct bm_edhoc waits for message n, on both sides; the Initiator writes 1 and 3, the Responder 2 and 4. */
+enum { BM_EDHOC_COMPLETE = 5 };
+
+/* EDHOC_Exporter(label, context, size) (RFC 9528, 4.2.1) from PRK_out. */
+void bm_edhoc_exporter(uint8_t *out, size_t size, const uint8_t prk_out[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
+                       size_t context_size);
 
 /* p256.c: points of P-256 (SEC 1, 2.3.3 and 2.3.4). Public data only: the time taken depends on the point. */
 
