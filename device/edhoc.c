@@ -2,67 +2,83 @@
 
 #include "internal.h"
 
-/* EDHOC_KDF labels of RFC 9528, 4.1.2 by the message that they belong to: 2 and 3; 3 and 4. */
-enum { LABEL_OUT = 7, LABEL_EXPORTER = 10, LABEL_UPDATE = 11 };
+enum {
+#ifdef BM_CONFIG_NO_INITIATOR
+    INITIATOR = 0,
+#else
+    INITIATOR = 1, /* is built in */
+#endif
+#ifdef BM_CONFIG_NO_RESPONDER
+    RESPONDER = 0,
+#else
+    RESPONDER = 1,
+#endif
+#ifdef BM_CONFIG_NO_STATIC_DH
+    STATIC_DH = 0,
+#else
+    STATIC_DH = 1,
+#endif
+#ifdef BM_CONFIG_NO_SUITE_3
+    LAST_SUITE = 2
+#else
+    LAST_SUITE = 3
+#endif
+};
+
+/* Labels of EDHOC_KDF (4.1.2), some by the message that they belong to: salt and MAC of 2 and 3, key and then IV of 3 and 4. */
+enum { LABEL_KEYSTREAM = 0, LABEL_OUT = 7, LABEL_EXPORTER = 10, LABEL_UPDATE = 11 };
 #define LABEL_SALT(n) (4u * (n) - 7)
 #define LABEL_MAC(n) (4u * (n) - 6)
 #define LABEL_KEY(n) (5u * (n) - 12)
 
 enum {
     COORDINATE = 32, /* G_X, G_Y: the x-coordinate alone */
-    KID = 4,         /* COSE header parameter, RFC 9052, 3.1 */
-    BUILT_IN_SUITES = 2
+    TH_HEAD = 2,
+    TH_ITEM = TH_HEAD + BM_HASH_SIZE, /* TH as a byte string */
+    KDF_MAX = 255 * BM_HASH_SIZE      /* RFC 5869, 2.3 */
 };
 
-/* A_3 and A_4 are this and TH (5.4.2, 5.5.2): ["Encrypt0", h'', TH]. */
+/* ["Encrypt0", h'', TH] up to TH (5.4.2, 5.5.2). */
 static const uint8_t aad[BM_EDHOC_AAD_SIZE - BM_HASH_SIZE] = {0x83, 0x68, 'E', 'n', 'c', 'r', 'y',
                                                               'p',  't',  '0', 0x40, 0x58, 0x20};
 
-/* What of a message the MAC, the signature and the transcript hash cover. */
-struct statement {
-    const uint8_t *connection; /* C_R, or nothing */
-    size_t connection_size;
-    const uint8_t *id;         /* ID_CRED_x as the plaintext has it */
-    size_t id_size;
-    size_t prefix_size;        /* of id_prefix, which makes ID_CRED_x of it */
-    const uint8_t *cred;
-    size_t cred_size;
-    const uint8_t *ead;
-    size_t ead_size;
-};
+/* ID_CRED_x = {4: h'XX'} up to its kid XX, or without the last byte up to a kid that has its own head (3.5.3.2). */
+static const uint8_t kid_map[] = {0xa1, 0x04, 0x41};
 
-/* {4: h'XX'} up to the kid; without the last byte where kid comes with its own head. */
-static const uint8_t id_prefix[] = {0xa1, KID, 0x41};
+/* What message 2 or 3 says of its sender, in the order in which MAC, signature and transcript hash cover it. TEXT is
+ * the whole plaintext, and empty until the transcript hash. */
+enum { CONNECTION, KID_MAP, ID, TH, TEXT, CRED, EAD, PARTS };
 
 static uint8_t *th(struct bm_edhoc *e)
 {
     return e->aad + sizeof aad;
 }
 
-static size_t tag_size(const struct bm_edhoc *e)
+/* 1 if the authentication key behind message n, 2 or 3, is for static Diffie-Hellman (3.2). */
+static int is_static(const struct bm_edhoc *e, unsigned n)
 {
-    return e->suite == 2 ? 8 : 16;
+    return STATIC_DH && (e->method >> (n & 1) & 1) != 0;
 }
 
-/* 1 if the authentication key behind message n, 2 or 3, is a static Diffie-Hellman key (3.2). */
-static int is_static(unsigned method, unsigned n)
+/* Of Signature_or_MAC of the next message. */
+static size_t proof_size(const struct bm_edhoc *e)
 {
-#ifdef BM_CONFIG_NO_STATIC_DH
-    (void)method, (void)n;
-    return 0;
-#else
-    return (int)(method >> (n & 1) & 1);
-#endif
+    return is_static(e, e->state) ? e->tag_size : BM_SIGNATURE_SIZE;
 }
 
-/* Wipe and keep what bm_edhoc_error needs; error is an ERR_CODE, 0 for none. */
-static int fail(struct bm_edhoc *e, int status, uint8_t error)
+static void set_suite(struct bm_edhoc *e, unsigned suite)
+{
+    e->tag_size = (uint8_t)(8 * (suite - 1));
+}
+
+/* Wipe all but what bm_edhoc_error needs; error is an ERR_CODE, 0 for none. */
+static int fail(struct bm_edhoc *e, int status, int error)
 {
     struct bm_edhoc_config *config = e->config;
 
     bm_edhoc_wipe(e);
     e->config = config;
-    e->error = error;
+    e->error = (uint8_t)error;
     return status;
 }
 
@@ -74,11 +90,7 @@ static unsigned find_suite(const struct bm_edhoc_config *config, uint32_t suite)
     while (i < config->suite_count && config->suites[i] != suite) {
         i++;
     }
-#ifdef BM_CONFIG_NO_SUITE_3
-    return suite == 2 ? i : config->suite_count;
-#else
-    return suite >> 1 == 1 ? i : config->suite_count;
-#endif
+    return suite >= 2 && suite <= LAST_SUITE ? i : config->suite_count;
 }
 
 /* Read suites (5.2.1), one or an array of several. Returns the best by the own preference, suite_count if there is none in
@@ -106,14 +118,13 @@ static unsigned read_suites(const struct bm_edhoc_config *config, struct bm_read
 /* Pass over a byte string or an integer of one byte. A string that an integer stands for is refused (3.3.2). */
 static void read_identifier(struct bm_reader *r)
 {
-    if (bm_read_peek(r) != BM_BYTES) {
-        const uint8_t *byte = bm_read_raw(r, 1);
-        r->bad |= byte == NULL || *byte >> 6 != 0 || (*byte & 31) > 23;
-        return;
-    }
-    size_t size = bm_read(r, BM_BYTES);
+    int is_string = bm_read_peek(r) == BM_BYTES;
+    size_t size = is_string ? bm_read(r, BM_BYTES) : 1;
     const uint8_t *bytes = bm_read_raw(r, size);
-    r->bad |= size == 1 && bytes != NULL && *bytes >> 6 == 0 && (*bytes & 31) <= 23;
+
+    if (bytes != NULL && (size == 1 && (*bytes & 0xc0) == 0 && (*bytes & 31) < 24) == is_string) {
+        r->bad = 1;
+    }
 }
 
 /* Pass over EAD (3.8), to the end: none is known, so a critical item, which has a negative label, is refused. */
@@ -127,148 +138,133 @@ static void read_ead(struct bm_reader *r)
     }
 }
 
-static int from_port(int status)
+/* What a call of the port answered that had 32 bytes or more to give. Equal halves are what a part gives that gives only
+ * zeros; chance makes them once in 2^128. */
+static int answer(int status, const uint8_t out[32])
 {
-    return status == BM_OK ? BM_OK : BM_ERR_PORT;
+    return status == BM_OK && bm_equal(out, out + 16, 16) ? BM_ERR_PORT : status;
 }
 
-/* port->ecdh into prk: HKDF-Extract with salt, which may be prk. */
-static int extract(const struct bm_edhoc *e, uint8_t prk[BM_PRK_SIZE], const uint8_t *salt, int own, const uint8_t *peer)
+/* EDHOC_KDF with the present PRK and TH. KEYSTREAM_2 is XORed to out. */
+static void kdf(struct bm_edhoc *e, unsigned label, uint8_t *out, size_t size)
 {
-    static const uint8_t zero[32];
-    const struct bm_port *port = e->config->port;
-    uint8_t secret[32];
-    int status = from_port(port->ecdh(port->user, own, peer, secret));
+    struct bm_part context;
 
-    if (bm_equal(secret, zero, sizeof secret)) {
-        status = BM_ERR_PORT;
-    }
-    bm_hkdf_extract(prk, salt, secret);
-    bm_wipe(secret, sizeof secret);
-    return status;
+    context.bytes = th(e);
+    context.size = BM_HASH_SIZE;
+    bm_edhoc_kdf_parts(out, size, e->prk, label, &context, 1, label == LABEL_KEYSTREAM ? 0xff : 0);
 }
 
-/* From G_Y and the ephemeral keys to TH_2 and PRK_2e (5.3.2). */
-static int agree(struct bm_edhoc *e, const uint8_t g_y[COORDINATE])
+static BM_NOINLINE void hash(uint8_t digest[BM_HASH_SIZE], const struct bm_part *parts, unsigned count)
 {
     struct bm_sha256 h;
 
     bm_sha256_init(&h);
-    bm_hash_head(&h, BM_BYTES, COORDINATE);
-    bm_sha256_update(&h, g_y, COORDINATE);
-    bm_sha256_update(&h, th(e) - 2, 2 + BM_HASH_SIZE);
-    bm_sha256_final(&h, th(e));
-    return extract(e, e->prk, th(e), BM_KEY_EPHEMERAL, e->peer);
+    bm_hash_parts(&h, parts, count);
+    bm_sha256_final(&h, digest);
 }
 
-/* The peer's ephemeral key from its x-coordinate; which y does not matter, as ECDH gives x alone. */
+/* prk = HKDF-Extract(salt, ECDH of these keys); prk may be salt. */
+static BM_NOINLINE int extract(const struct bm_edhoc *e, uint8_t prk[BM_PRK_SIZE], const uint8_t salt[BM_HASH_SIZE], int own,
+                   const uint8_t peer[BM_KEY_SIZE])
+{
+    const struct bm_port *port = e->config->port;
+    struct bm_sha256 h;
+    uint8_t secret[32];
+    int status = answer(port->ecdh(port->user, own, peer, secret), secret);
+
+    bm_hmac_start(&h, salt);
+    bm_sha256_update(&h, secret, sizeof secret);
+    bm_hmac_final(&h, salt, secret);
+    bm_copy(prk, secret, sizeof secret);
+    bm_wipe(secret, sizeof secret);
+    return status;
+}
+
+/* The peer's ephemeral key. Which y it gets does not matter, as ECDH gives x alone. */
 static int read_point(struct bm_edhoc *e, const uint8_t x[COORDINATE])
 {
-    uint8_t compressed[BM_COMPRESSED_SIZE];
+    uint8_t *compressed = e->peer + BM_KEY_SIZE - BM_COMPRESSED_SIZE;
 
     compressed[0] = 2;
     bm_copy(compressed + 1, x, COORDINATE);
     return bm_p256_recover(e->peer, compressed);
 }
 
-/* New ephemeral key; its x-coordinate goes to x. */
-static int write_point(const struct bm_edhoc *e, uint8_t x[COORDINATE])
+/* A new ephemeral key. */
+static BM_NOINLINE int write_point(const struct bm_edhoc *e, uint8_t x[COORDINATE])
 {
     const struct bm_port *port = e->config->port;
     uint8_t key[BM_KEY_SIZE];
-    int status = from_port(port->ephemeral(port->user, key));
+    int status = answer(port->ephemeral(port->user, key), key);
 
     bm_copy(x, key, COORDINATE);
     return status;
 }
 
-static void hash_external(struct bm_sha256 *h, struct bm_edhoc *e, const struct statement *s)
+/* G_Y, TH_2 = H(G_Y, H(message_1)) and PRK_2e (5.3.2). */
+static int agree(struct bm_edhoc *e, uint8_t g_y[COORDINATE], int writing)
 {
-    bm_sha256_update(h, th(e) - 2, 2 + BM_HASH_SIZE);
-    bm_sha256_update(h, s->cred, s->cred_size);
-    bm_sha256_update(h, s->ead, s->ead_size);
+    struct bm_part parts[3];
+    int status = RESPONDER && writing ? write_point(e, g_y) : read_point(e, g_y);
+
+    if (status != BM_OK) {
+        return status;
+    }
+    parts[0].bytes = th(e) - TH_HEAD;
+    parts[0].size = TH_HEAD;
+    parts[1].bytes = g_y;
+    parts[1].size = COORDINATE;
+    parts[2].bytes = th(e) - TH_HEAD;
+    parts[2].size = TH_ITEM;
+    hash(th(e), parts, 3);
+    return extract(e, e->prk, th(e), BM_KEY_EPHEMERAL, e->peer);
 }
 
-static void hash_id(struct bm_sha256 *h, const struct statement *s)
-{
-    bm_sha256_update(h, id_prefix, s->prefix_size);
-    bm_sha256_update(h, s->id, s->id_size);
-}
-
-/* MAC_2 or MAC_3: EDHOC_KDF(prk, label, context, size), of at most 32 bytes, with context
- * << ? C_R, ID_CRED_x, TH, CRED_x, ? EAD >> (5.3.2, 5.4.2). */
-static void compute_mac(struct bm_edhoc *e, const struct statement *s, const uint8_t prk[BM_PRK_SIZE], size_t size,
-                        uint8_t mac[BM_HASH_SIZE])
-{
-    static const uint8_t block = 1;
-    size_t context_size =
-        s->connection_size + s->prefix_size + s->id_size + 2 + BM_HASH_SIZE + s->cred_size + s->ead_size;
-    struct bm_sha256 h;
-
-    bm_hmac_start(&h, prk);
-    bm_hash_head(&h, BM_UINT, LABEL_MAC(e->state));
-    bm_hash_head(&h, BM_BYTES, (uint32_t)context_size);
-    bm_sha256_update(&h, s->connection, s->connection_size);
-    hash_id(&h, s);
-    hash_external(&h, e, s);
-    bm_hash_head(&h, BM_UINT, (uint32_t)size);
-    bm_sha256_update(&h, &block, 1);
-    bm_hmac_final(&h, prk, mac);
-}
-
-/* The digest that is signed: Sig_structure of RFC 9052, 4.4, with external_aad << TH, CRED_x, ? EAD >> and the MAC as payload. mac
- * becomes the digest. */
-static void sig_structure(struct bm_edhoc *e, const struct statement *s, uint8_t mac[BM_HASH_SIZE])
+/* Turn a MAC into the digest that is signed: of Sig_structure (RFC 9052, 4.4) with external_aad << TH, CRED_x, ? EAD >>. */
+static BM_NOINLINE void sig_structure(uint8_t mac[BM_HASH_SIZE], const struct bm_part *parts)
 {
     static const uint8_t context[] = {0x84, 0x6a, 'S', 'i', 'g', 'n', 'a', 't', 'u', 'r', 'e', '1'};
     struct bm_sha256 h;
 
     bm_sha256_init(&h);
     bm_sha256_update(&h, context, sizeof context);
-    bm_hash_head(&h, BM_BYTES, (uint32_t)(s->prefix_size + s->id_size));
-    hash_id(&h, s);
-    bm_hash_head(&h, BM_BYTES, (uint32_t)(2 + BM_HASH_SIZE + s->cred_size + s->ead_size));
-    hash_external(&h, e, s);
+    bm_hash_string(&h, parts + KID_MAP, TH - KID_MAP);
+    bm_hash_string(&h, parts + TH, PARTS - TH);
     bm_hash_head(&h, BM_BYTES, BM_HASH_SIZE);
     bm_sha256_update(&h, mac, BM_HASH_SIZE);
     bm_sha256_final(&h, mac);
 }
 
-/* PRK_3e2m or PRK_4e3m, then MAC and signature of message 2 or 3: made and written to proof if writing, else checked there
- * with the peer's key. */
-static int prove(struct bm_edhoc *e, const struct statement *s, uint8_t prk[BM_PRK_SIZE], const uint8_t *key, uint8_t *proof,
-                 size_t proof_size, int writing)
+/* PRK_3e2m or PRK_4e3m and Signature_or_MAC: made if key is NULL, else checked with the peer's key (5.3.2, 5.4.2). */
+static int prove(struct bm_edhoc *e, const struct bm_part *parts, uint8_t prk[BM_PRK_SIZE], uint8_t *proof, const uint8_t *key)
 {
     const struct bm_port *port = e->config->port;
     uint8_t mac[BM_HASH_SIZE];
+    size_t mac_size = sizeof mac;
     int status = BM_OK;
 
     bm_copy(prk, e->prk, BM_PRK_SIZE);
-    if (is_static(e->method, e->state)) {
-        bm_edhoc_kdf(prk, BM_PRK_SIZE, prk, LABEL_SALT(e->state), th(e), BM_HASH_SIZE);
-        status = extract(e, prk, prk, writing ? BM_KEY_IDENTITY : BM_KEY_EPHEMERAL, writing ? e->peer : key);
-        compute_mac(e, s, prk, proof_size, mac);
-        if (writing) {
-            bm_copy(proof, mac, proof_size);
-        } else if (status == BM_OK && !bm_equal(proof, mac, proof_size)) {
-            status = BM_ERR_AUTH;
-        }
-    } else {
-        compute_mac(e, s, prk, BM_HASH_SIZE, mac);
-        sig_structure(e, s, mac);
-        if (writing) {
-            status = from_port(port->sign(port->user, mac, proof));
-        } else {
-            status = port->verify(port->user, key, mac, proof);
-            status = status == BM_ERR_AUTH ? BM_ERR_AUTH : from_port(status);
-        }
+    if (is_static(e, e->state)) {
+        mac_size = e->tag_size;
+        kdf(e, LABEL_SALT(e->state), prk, BM_PRK_SIZE);
+        status = key == NULL ? extract(e, prk, prk, BM_KEY_IDENTITY, e->peer) : extract(e, prk, prk, BM_KEY_EPHEMERAL, key);
+    }
+    bm_edhoc_kdf_parts(mac, mac_size, prk, LABEL_MAC(e->state), parts, PARTS, 0);
+    if (!is_static(e, e->state)) {
+        sig_structure(mac, parts);
+        status = key == NULL ? answer(port->sign(port->user, mac, proof), proof) : port->verify(port->user, key, mac, proof);
+    } else if (key == NULL) {
+        bm_copy(proof, mac, mac_size);
+    } else if (status == BM_OK && !bm_equal(proof, mac, mac_size)) {
+        status = BM_ERR_AUTH;
     }
     bm_wipe(mac, sizeof mac);
     return status;
 }
 
 /* Find the peer's credential and check its proof with it; several may have the same kid. */
-static int check(struct bm_edhoc *e, struct statement *s, uint8_t prk[BM_PRK_SIZE], uint8_t *proof, size_t proof_size)
+static int identify(struct bm_edhoc *e, struct bm_part *parts, uint8_t prk[BM_PRK_SIZE], uint8_t *proof)
 {
     const struct bm_edhoc_config *config = e->config;
     struct bm_peer peer;
@@ -276,72 +272,83 @@ static int check(struct bm_edhoc *e, struct statement *s, uint8_t prk[BM_PRK_SIZ
     int status;
 
     do {
-        status = config->resolve(config->user, attempt++, s->id, s->id_size, &peer);
+        status = config->resolve(config->user, attempt, parts[ID].bytes, parts[ID].size, &peer);
         if (status != BM_OK) {
             return status;
         }
-        s->cred = peer.cred;
-        s->cred_size = peer.cred_size;
         if (peer.cred_size == config->own.cred_size && bm_equal(peer.cred, config->own.cred, peer.cred_size)) {
             return BM_ERR_AUTH; /* the own message, reflected */
         }
-        status = prove(e, s, prk, peer.key, proof, proof_size, 0);
+        parts[CRED].bytes = peer.cred;
+        parts[CRED].size = peer.cred_size;
+        status = prove(e, parts, prk, proof, peer.key);
+        attempt++;
     } while (status == BM_ERR_AUTH);
     return status;
 }
 
-/* The credential part of message 2 or 3: text is its plaintext, to whose TH the result goes. */
+/* Read the plaintext of message 2 or 3, make or check what proves its sender, and find the next PRK and TH. */
 static int authenticate(struct bm_edhoc *e, uint8_t *text, size_t size, int writing, uint8_t prk[BM_PRK_SIZE],
                         uint8_t next[BM_HASH_SIZE])
 {
-    const struct bm_credential *own = &e->config->own;
-    struct statement s;
+    struct bm_part parts[PARTS];
     struct bm_reader r;
-    struct bm_sha256 h;
+    size_t ead;
+    int status;
 
     bm_read_start(&r, text, size);
-    s.connection = text;
     if (e->state == 2) {
         read_identifier(&r);
     }
-    s.connection_size = r.at;
-    s.id = text + r.at;
-    s.prefix_size = 0;
+    parts[CONNECTION].bytes = text;
+    parts[CONNECTION].size = r.at;
+    parts[KID_MAP].bytes = kid_map;
+    parts[ID].bytes = text + r.at;
     switch (bm_read_peek(&r)) {
     case BM_MAP:
+        parts[KID_MAP].size = 0;
         bm_read_skip(&r);
         break;
     case BM_BYTES:
-        s.prefix_size = 2;
+        parts[KID_MAP].size = 2;
         read_identifier(&r);
         break;
     default:
-        s.prefix_size = 3;
+        parts[KID_MAP].size = 3;
         read_identifier(&r);
-        break;
     }
-    s.id_size = r.at - s.connection_size;
-    /* {4: kid} has its short form. */
-    r.bad |= s.prefix_size == 0 && s.id_size > 3 && s.id[0] == id_prefix[0] && s.id[1] == KID;
-    size_t proof_size = is_static(e->method, e->state) ? tag_size(e) : BM_SIGNATURE_SIZE;
-    const uint8_t *proof = bm_read_bytes(&r, proof_size);
-    size_t ead = r.at;
+    parts[ID].size = r.at - parts[CONNECTION].size;
+    (void)bm_read_bytes(&r, proof_size(e));
+    ead = r.at;
     read_ead(&r);
-    if (bm_read_end(&r) != BM_OK || proof == NULL) {
+    /* {4: kid} has its short form. */
+    if (bm_read_end(&r) != BM_OK || (parts[ID].size > 2 && bm_equal(parts[ID].bytes, kid_map, 2))) {
         return BM_ERR_MALFORMED;
     }
-    s.ead = text + ead;
-    s.ead_size = size - ead;
-    s.cred = own->cred;
-    s.cred_size = own->cred_size;
-    int status = writing ? prove(e, &s, prk, NULL, text + (ead - proof_size), proof_size, 1)
-                         : check(e, &s, prk, text + (ead - proof_size), proof_size);
-    bm_sha256_init(&h);
-    bm_sha256_update(&h, th(e) - 2, 2 + BM_HASH_SIZE);
-    bm_sha256_update(&h, text, size);
-    bm_sha256_update(&h, s.cred, s.cred_size);
-    bm_sha256_final(&h, next);
+    parts[TH].bytes = th(e) - TH_HEAD;
+    parts[TH].size = TH_ITEM;
+    parts[TEXT].bytes = text;
+    parts[TEXT].size = 0;
+    parts[CRED].bytes = e->config->own.cred;
+    parts[CRED].size = e->config->own.cred_size;
+    parts[EAD].bytes = text + ead;
+    parts[EAD].size = size - ead;
+    text += ead - proof_size(e);
+    status = writing ? prove(e, parts, prk, text, NULL) : identify(e, parts, prk, text);
+    parts[TEXT].size = size;
+    hash(next, parts + TH, CRED + 1 - TH);
     return status;
+}
+
+/* Read the plaintext of message 4, which is EAD alone, and find PRK_out. */
+static int conclude(struct bm_edhoc *e, const uint8_t *text, size_t size, uint8_t prk[BM_PRK_SIZE])
+{
+    struct bm_reader r;
+
+    bm_read_start(&r, text, size);
+    read_ead(&r);
+    kdf(e, LABEL_OUT, prk, BM_PRK_SIZE);
+    return bm_read_end(&r);
 }
 
 /* Encrypt or decrypt a plaintext in place (5.3.2, 5.4.2, 5.5.2); the tag of messages 3 and 4 lies behind it. */
@@ -350,41 +357,41 @@ static int crypt(struct bm_edhoc *e, uint8_t *text, size_t size, int writing)
     uint8_t key[BM_CCM_KEY_SIZE];
 
     if (e->state == 2) {
-        bm_edhoc_mask(text, size, e->prk, th(e));
+        kdf(e, LABEL_KEYSTREAM, text, size);
         return BM_OK;
     }
-    bm_edhoc_kdf(key, BM_AES_KEY_SIZE, e->prk, LABEL_KEY(e->state), th(e), BM_HASH_SIZE);
-    bm_edhoc_kdf(key + BM_AES_KEY_SIZE, BM_CCM_NONCE_SIZE, e->prk, LABEL_KEY(e->state) + 1, th(e), BM_HASH_SIZE);
-    int status = bm_ccm(e->config->port, key, e->aad, sizeof e->aad, text, size, tag_size(e), !writing);
+    kdf(e, LABEL_KEY(e->state), key, BM_AES_KEY_SIZE);
+    kdf(e, LABEL_KEY(e->state) + 1, key + BM_AES_KEY_SIZE, BM_CCM_NONCE_SIZE);
+    int status = bm_ccm(e->config->port, key, e->aad, sizeof e->aad, text, size, e->tag_size, !writing);
     bm_wipe(key, sizeof key);
     return status;
 }
 
-/* Messages 2 to 4 from the plaintext on, in the sender's order or the receiver's, and on to the next state. */
+/* Messages 2 to 4 around their plaintext, which has a hole for Signature_or_MAC if writing: G_Y lies before it, the
+ * tag behind it. On to the next state. */
 static int exchange(struct bm_edhoc *e, uint8_t *text, size_t size, int writing)
 {
     uint8_t prk[BM_PRK_SIZE];
     uint8_t next[BM_HASH_SIZE];
-    int status = writing ? BM_OK : crypt(e, text, size, 0);
+    int status = BM_OK;
 
-    if (status == BM_OK) {
-        if (e->state < 4) {
-            status = authenticate(e, text, size, writing, prk, next);
-        } else {
-            struct bm_reader r;
-            bm_read_start(&r, text, size);
-            read_ead(&r);
-            status = bm_read_end(&r);
-            bm_edhoc_kdf(prk, sizeof prk, e->prk, LABEL_OUT, th(e), BM_HASH_SIZE);
-            bm_copy(next, th(e), sizeof next);
-        }
+    if (e->state == 2) {
+        status = agree(e, text - COORDINATE, writing);
     }
-    if (writing && status == BM_OK) {
+    if (status == BM_OK && !writing) {
+        status = crypt(e, text, size, 0);
+    }
+    if (status == BM_OK) {
+        status = e->state == 4 ? conclude(e, text, size, prk) : authenticate(e, text, size, writing, prk, next);
+    }
+    if (status == BM_OK && writing) {
         status = crypt(e, text, size, 1);
     }
     if (status == BM_OK) {
         bm_copy(e->prk, prk, sizeof prk);
-        bm_copy(th(e), next, sizeof next);
+        if (e->state < 4) {
+            bm_copy(th(e), next, sizeof next);
+        }
         e->state++;
     }
     bm_wipe(prk, sizeof prk);
@@ -403,25 +410,41 @@ void bm_edhoc_wipe(struct bm_edhoc *e)
 
 int bm_edhoc_start(struct bm_edhoc *e, struct bm_edhoc_config *config, int role)
 {
+    const struct bm_port *port = config->port;
+    /* Bits 0 to 3: the methods in which this side's key is for static Diffie-Hellman, and the peer's. */
+    unsigned own_static = role == BM_INITIATOR ? 0xc : 0xa;
+    unsigned peer_static = 0xc + 0xa - own_static;
+    unsigned possible = port->key_usage == BM_DIGITAL_SIGNATURE ? ~own_static :
+                        port->key_usage == BM_KEY_AGREEMENT     ? own_static : 0;
+    /* An Initiator can run the suite that it proposes, a Responder all that it names. */
+    unsigned suite = role == BM_INITIATOR ? config->selected : 0;
+    unsigned end = role == BM_INITIATOR ? config->selected + 1u : config->suite_count;
+    unsigned method = 0;
+
     bm_edhoc_wipe(e);
-    if (config->selected >= config->suite_count ||
-        find_suite(config, config->suites[config->selected]) == config->suite_count) {
+    if (port->ephemeral_uses < 2) { /* PRK_2e takes one */
+        possible &= ~peer_static;
+    }
+    possible &= STATIC_DH ? 15 : 1;
+    if (!(role == BM_INITIATOR ? INITIATOR : RESPONDER) || port->ephemeral_uses == 0 || config->methods == 0 ||
+        (config->methods & ~possible) != 0 || end == 0 || end > config->suite_count) {
         return BM_ERR_STATE;
     }
-    for (unsigned method = 0; method < 4; method++) {
-        if ((config->methods >> method & 1) == 0) {
-            continue;
-        }
-        unsigned own = role == BM_INITIATOR ? 3 : 2; /* the message that this side's key is behind */
-        if (config->port->key_usage != (is_static(method, own) ? BM_KEY_AGREEMENT : BM_DIGITAL_SIGNATURE) ||
-            config->port->ephemeral_uses < 1 + is_static(method, 5 - own)) {
+    for (; suite < end; suite++) {
+        if (find_suite(config, config->suites[suite]) != suite) {
             return BM_ERR_STATE;
         }
-        e->method = (uint8_t)method;
+    }
+    while ((config->methods >> method & 1) == 0) {
+        method++;
+    }
+    if (role == BM_INITIATOR && config->methods >> method != 1) {
+        return BM_ERR_STATE;
     }
     e->config = config;
     e->role = (uint8_t)role;
-    e->suite = config->suites[config->selected];
+    e->method = (uint8_t)method;
+    set_suite(e, config->suites[end - 1]);
     bm_copy(e->aad, aad, sizeof aad);
     e->state = 1;
     return BM_OK;
@@ -433,10 +456,30 @@ static int is_turn(const struct bm_edhoc *e, int writing)
     return e->state >= 1 && e->state < BM_EDHOC_COMPLETE && ((e->state ^ e->role) & 1) == writing;
 }
 
+/* Write message_1 (5.2.2); returns where G_X goes. */
+static size_t write_message_1(const struct bm_edhoc *e, struct bm_writer *w)
+{
+    const struct bm_edhoc_config *config = e->config;
+    size_t at;
+
+    bm_write(w, BM_UINT, e->method);
+    if (config->selected > 0) {
+        bm_write(w, BM_ARRAY, config->selected + 1u);
+    }
+    bm_write_raw(w, config->suites, config->selected + 1u);
+    bm_write(w, BM_BYTES, COORDINATE);
+    at = w->len;
+    w->len += COORDINATE;
+    bm_write_raw(w, config->connection, config->connection_size);
+    return at;
+}
+
 int bm_edhoc_write(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *out_len)
 {
     const struct bm_edhoc_config *config = e->config;
     struct bm_writer w;
+    size_t at;
+    size_t size = 0; /* of the plaintext */
     int status;
 
     *out_len = 0;
@@ -444,77 +487,63 @@ int bm_edhoc_write(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *ou
         return BM_ERR_STATE;
     }
     bm_write_start(&w, out, out_size);
-    if (e->state == 1) {
-        bm_write(&w, BM_UINT, e->method);
-        if (config->selected > 0) {
-            bm_write(&w, BM_ARRAY, config->selected + 1u);
-        }
-        bm_write_raw(&w, config->suites, config->selected + 1u);
-        bm_write(&w, BM_BYTES, COORDINATE);
-        size_t at = w.len;
-        w.len += COORDINATE;
-        bm_write_raw(&w, config->connection, config->connection_size);
-        if (w.len > out_size) {
-            return BM_ERR_SPACE;
-        }
-        status = write_point(e, out + at);
-        bm_sha256(th(e), out, w.len);
-        if (status == BM_OK) {
-            e->state = 2;
-        }
+    if (INITIATOR && e->state == 1) {
+        at = write_message_1(e, &w);
     } else {
-        size_t proof_size = is_static(e->method, e->state) ? tag_size(e) : BM_SIGNATURE_SIZE;
-        size_t size = 0;
-        size_t extra = e->state == 2 ? COORDINATE : tag_size(e);
+        size_t before = 0; /* G_Y */
+        size_t behind = e->tag_size;
+        if (RESPONDER && e->state == 2) {
+            before = COORDINATE;
+            behind = 0;
+            size = config->connection_size;
+        }
         if (e->state < 4) {
-            size = (e->state == 2 ? config->connection_size : 0u) + config->own.id_size + 1 + (proof_size > 23) + proof_size;
+            size += config->own.id_size + 1 + (proof_size(e) > 23) + proof_size(e);
         }
-        bm_write(&w, BM_BYTES, (uint32_t)(size + extra));
-        size_t at = w.len;
-        if (w.len + size + extra > out_size) {
-            return BM_ERR_SPACE;
-        }
-        status = BM_OK;
-        if (e->state == 2) {
-            status = write_point(e, out + at);
-            if (status == BM_OK) {
-                status = agree(e, out + at);
-            }
-            w.len += COORDINATE;
+        bm_write(&w, BM_BYTES, (uint32_t)(before + size + behind));
+        w.len += before;
+        at = w.len;
+        if (RESPONDER && e->state == 2) {
             bm_write_raw(&w, config->connection, config->connection_size);
-            at += COORDINATE;
         }
         if (e->state < 4) {
             bm_write_raw(&w, config->own.id, config->own.id_size);
-            bm_write(&w, BM_BYTES, (uint32_t)proof_size);
+            bm_write(&w, BM_BYTES, (uint32_t)proof_size(e));
         }
-        w.len = at + size + (e->state == 2 ? 0 : extra);
-        if (status == BM_OK) {
-            status = exchange(e, out + at, size, 1);
-        }
+        w.len = at + size + behind;
+    }
+    if (w.len > out_size) {
+        return BM_ERR_SPACE;
+    }
+    if (INITIATOR && e->state == 1) {
+        status = write_point(e, out + at);
+        bm_sha256(th(e), out, w.len);
+    } else {
+        status = exchange(e, out + at, size, 1);
     }
     if (status != BM_OK) {
         bm_wipe(out, out_size);
         return fail(e, status, e->state + e->role > 1);
     }
+    if (INITIATOR && e->state == 1) {
+        e->state = 2;
+    }
     *out_len = w.len;
     return BM_OK;
 }
 
-/* message_1 (5.2.3) */
-static int read_message_1(struct bm_edhoc *e, const uint8_t *message, size_t size)
+/* message_1 (5.2.3). What its suite makes of the length of G_X is seen after the suite. */
+static int read_message_1(struct bm_edhoc *e, struct bm_reader *r)
 {
-    struct bm_reader r;
     int selected;
+    uint32_t method = bm_read(r, BM_UINT);
+    unsigned suite = read_suites(e->config, r, &selected);
+    size_t x_size = bm_read(r, BM_BYTES);
+    const uint8_t *x = bm_read_raw(r, x_size);
 
-    bm_read_start(&r, message, size);
-    uint32_t method = bm_read(&r, BM_UINT);
-    unsigned suite = read_suites(e->config, &r, &selected);
-    size_t x_size = bm_read(&r, BM_BYTES);
-    const uint8_t *x = bm_read_raw(&r, x_size);
-    read_identifier(&r);
-    read_ead(&r);
-    if (bm_read_end(&r) != BM_OK || x == NULL || method > 3 || (e->config->methods >> method & 1) == 0) {
+    read_identifier(r);
+    read_ead(r);
+    if (bm_read_end(r) != BM_OK || method > 3 || (e->config->methods >> method & 1) == 0) {
         return BM_ERR_MALFORMED;
     }
     if (!selected) {
@@ -524,9 +553,9 @@ static int read_message_1(struct bm_edhoc *e, const uint8_t *message, size_t siz
         return BM_ERR_MALFORMED;
     }
     e->method = (uint8_t)method;
-    e->suite = e->config->suites[suite];
+    set_suite(e, e->config->suites[suite]);
     e->state = 2;
-    bm_sha256(th(e), message, size);
+    bm_sha256(th(e), r->bytes, r->size);
     return read_point(e, x);
 }
 
@@ -537,7 +566,7 @@ static int read_error(struct bm_edhoc *e, struct bm_reader *r)
     uint32_t code = bm_read(r, BM_UINT);
     int status = BM_ERR_PEER;
 
-    if (code == 2 && e->state == 2) {
+    if (INITIATOR && code == 2 && e->state == 2) {
         int selected;
         unsigned best = read_suites(config, r, &selected);
         if (bm_read_end(r) == BM_OK && best < config->suite_count && best != config->selected) {
@@ -557,40 +586,35 @@ int bm_edhoc_read(struct bm_edhoc *e, uint8_t *message, size_t size)
 {
     struct bm_reader r;
     int status;
+    int error = 1;
 
     if (!is_turn(e, 0)) {
         return BM_ERR_STATE;
     }
     bm_read_start(&r, message, size);
-    if (e->state == 1) {
-        status = read_message_1(e, message, size);
-    } else if (bm_read_peek(&r) != BM_BYTES) {
-        status = fail(e, read_error(e, &r), 0);
-        bm_wipe(message, size);
-        return status;
-    } else {
-        size_t text_size = bm_read(&r, BM_BYTES);
-        size_t extra = e->state == 2 ? COORDINATE : tag_size(e);
-        (void)bm_read_raw(&r, text_size);
+    if (RESPONDER && e->state == 1) {
+        status = read_message_1(e, &r);
+        error = status == BM_ERR_SUITE ? 2 : 1;
+    } else if (bm_read_peek(&r) == BM_BYTES) {
+        size_t around = e->state == 2 ? COORDINATE : e->tag_size;
+        size_t text_size = bm_read(&r, BM_BYTES) - around;
+        size_t at = r.at + (e->state == 2 ? COORDINATE : 0);
+        (void)bm_read_raw(&r, text_size + around);
         status = bm_read_end(&r);
-        if (text_size < extra) {
+        if (text_size > KDF_MAX) {
             status = BM_ERR_MALFORMED;
         }
-        uint8_t *text = message + (size - text_size);
-        if (status == BM_OK && e->state == 2) {
-            status = read_point(e, text);
-            if (status == BM_OK) {
-                status = agree(e, text);
-            }
-            text += COORDINATE;
-        }
         if (status == BM_OK) {
-            status = exchange(e, text, text_size - extra, 0);
+            status = exchange(e, message + at, text_size, 0);
+            error = status == BM_ERR_UNKNOWN ? 3 : 1;
         }
+    } else {
+        status = read_error(e, &r);
+        error = status == BM_ERR_MALFORMED;
     }
     if (status != BM_OK) {
         bm_wipe(message, size);
-        return fail(e, status, status == BM_ERR_SUITE ? 2 : status == BM_ERR_UNKNOWN ? 3 : 1);
+        return fail(e, status, error);
     }
     return BM_OK;
 }
@@ -608,7 +632,7 @@ int bm_edhoc_error(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *ou
     bm_write(&w, BM_UINT, e->error);
     if (e->error == 1) {
         bm_write_string(&w, BM_TEXT, "refused", 7);
-    } else if (e->error == 2) {
+    } else if (RESPONDER && e->error == 2) {
         if (config->suite_count > 1) {
             bm_write(&w, BM_ARRAY, config->suite_count);
         }

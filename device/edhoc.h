@@ -6,8 +6,8 @@
  *   Initiator    write 1, read 2, write 3, read 4
  *   Responder    read 1, write 2, read 3, write 4
  *
- * After any error but BM_ERR_SPACE the handshake is wiped, every later call returns BM_ERR_STATE, and bm_edhoc_error
- * composes what the peer is to be told. No EAD is sent; padding and unknown items that are not critical are passed over, an
+ * A call out of turn returns BM_ERR_STATE and changes nothing. After any other error but BM_ERR_SPACE the handshake is wiped,
+ * every later call returns BM_ERR_STATE, and bm_edhoc_error composes what the peer is to be told. No EAD is sent; padding and unknown items that are not critical are passed over, an
  * unknown critical item is refused (3.8).
  *
  * Left out of a build by BM_CONFIG_NO_INITIATOR, BM_CONFIG_NO_RESPONDER, BM_CONFIG_NO_STATIC_DH (methods 1 to 3) and
@@ -41,12 +41,12 @@ struct bm_edhoc_config {
     const struct bm_port *port;
     /* Find the peer's credential from its ID_CRED_x, untrusted and in the form of bm_credential.id, and judge it. attempt
      * counts from 0: where several credentials have this identifier (kid), it gives the next one, and BM_ERR_AUTH when there
-     * are no more. BM_OK; BM_ERR_UNKNOWN if a reference is not known, so that the peer may send by value (error 3); BM_ERR_AUTH
+     * are no more, which ends the search. BM_OK; BM_ERR_UNKNOWN if a reference is not known, so that the peer may send by value (error 3); BM_ERR_AUTH
      * if the credential is refused; BM_ERR_PORT. */
     int (*resolve)(void *user, unsigned attempt, const uint8_t *id, size_t id_size, struct bm_peer *peer);
     void *user;
     struct bm_credential own;
-    const uint8_t *suites; /* own cipher suites in order of preference, 0 to 23 each; those that are not 2 or 3 are only named */
+    const uint8_t *suites; /* own cipher suites in order of preference, 0 to 23 each */
     uint8_t suite_count;
     uint8_t selected; /* index of the one that message_1 proposes; the library writes it when an error 2 names another */
     uint8_t methods;  /* bits 0 to 3: Initiator: exactly one; Responder: those that it takes */
@@ -62,7 +62,7 @@ struct bm_edhoc {
     uint8_t state;
     uint8_t role;
     uint8_t method;
-    uint8_t suite;
+    uint8_t tag_size; /* of messages 3 and 4, and of a MAC in place of a signature; the suites differ in nothing else */
     uint8_t error; /* ERR_CODE for bm_edhoc_error; 0: none */
     struct bm_edhoc_config *config;
     uint8_t prk[32];                /* PRK_2e, PRK_3e2m, PRK_4e3m, then PRK_out */
@@ -72,8 +72,8 @@ struct bm_edhoc {
 
 /* sizeof(struct bm_edhoc) as the library was built. */
 size_t bm_edhoc_size(void);
-/* Begin as one of enum bm_role. BM_OK; BM_ERR_STATE if the port cannot do what config asks for: a method that the key usage
- * does not allow, more ECDH than its ephemeral key survives, a suite that is not built in. */
+/* Begin as one of enum bm_role. BM_OK; BM_ERR_STATE if config asks for what the build or the port does not have: a method that the
+ * key usage does not allow, more ECDH than its ephemeral key survives, a suite (the selected one; all of a Responder's). */
 BM_MUST_CHECK int bm_edhoc_start(struct bm_edhoc *e, struct bm_edhoc_config *config, int role);
 /* Write the next message. On BM_ERR_SPACE nothing has happened and the call may be repeated with more room: bytes needed are
  * at most 37 + suites for message_1, 110 + ID_CRED for the next two, 17 for message_4. */

@@ -19,22 +19,10 @@ void bm_hmac_start(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE])
 
 void bm_hmac_final(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE], uint8_t tag[BM_HASH_SIZE])
 {
-    uint8_t inner[BM_HASH_SIZE];
-
-    bm_sha256_final(h, inner);
-    start(h, key, 0x5c);
-    bm_sha256_update(h, inner, sizeof inner);
     bm_sha256_final(h, tag);
-    bm_wipe(inner, sizeof inner);
-}
-
-void bm_hkdf_extract(uint8_t prk[BM_PRK_SIZE], const uint8_t salt[BM_PRK_SIZE], const uint8_t secret[32])
-{
-    struct bm_sha256 h;
-
-    bm_hmac_start(&h, salt);
-    bm_sha256_update(&h, secret, 32);
-    bm_hmac_final(&h, salt, prk);
+    start(h, key, 0x5c);
+    bm_sha256_update(h, tag, BM_HASH_SIZE);
+    bm_sha256_final(h, tag);
 }
 
 void bm_hash_head(struct bm_sha256 *h, enum bm_major major, uint32_t argument)
@@ -44,9 +32,26 @@ void bm_hash_head(struct bm_sha256 *h, enum bm_major major, uint32_t argument)
     bm_sha256_update(h, head, bm_head(head, major, argument));
 }
 
-/* HKDF-Expand (RFC 5869, 2.3), XORed to what out holds where keep is FF, in its place where keep is 0. */
-static void expand(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
-                   size_t context_size, uint8_t keep)
+void bm_hash_parts(struct bm_sha256 *h, const struct bm_part *parts, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        bm_sha256_update(h, parts[i].bytes, parts[i].size);
+    }
+}
+
+void bm_hash_string(struct bm_sha256 *h, const struct bm_part *parts, unsigned count)
+{
+    size_t size = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        size += parts[i].size;
+    }
+    bm_hash_head(h, BM_BYTES, (uint32_t)size);
+    bm_hash_parts(h, parts, count);
+}
+
+void bm_edhoc_kdf_parts(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uint32_t label, const struct bm_part *context,
+                        unsigned count, uint8_t keep)
 {
     struct bm_sha256 h;
     uint8_t t[BM_HASH_SIZE];
@@ -56,8 +61,7 @@ static void expand(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], ui
         bm_hmac_start(&h, prk);
         bm_sha256_update(&h, t, block == 0 ? 0 : sizeof t);
         bm_hash_head(&h, BM_UINT, label);
-        bm_hash_head(&h, BM_BYTES, (uint32_t)context_size);
-        bm_sha256_update(&h, context, context_size);
+        bm_hash_string(&h, context, count);
         bm_hash_head(&h, BM_UINT, (uint32_t)size);
         block++;
         bm_sha256_update(&h, &block, 1);
@@ -72,10 +76,9 @@ static void expand(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], ui
 void bm_edhoc_kdf(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
                   size_t context_size)
 {
-    expand(out, size, prk, label, context, context_size, 0);
-}
+    struct bm_part part;
 
-void bm_edhoc_mask(uint8_t *text, size_t size, const uint8_t prk[BM_PRK_SIZE], const uint8_t th[BM_HASH_SIZE])
-{
-    expand(text, size, prk, 0, th, BM_HASH_SIZE, 0xff);
+    part.bytes = context;
+    part.size = context_size;
+    bm_edhoc_kdf_parts(out, size, prk, label, &part, 1, 0);
 }

@@ -4,6 +4,13 @@
 
 #include "birthmark.h"
 
+/* On a function with much on its stack that calls nothing deep: inlined, its frame would lie below all that its caller calls. */
+#if defined(__GNUC__)
+#define BM_NOINLINE __attribute__((noinline))
+#else
+#define BM_NOINLINE
+#endif
+
 /* bytes.c: loops of our own, so that the library links without a C library. */
 
 /* Copy size bytes; the areas must not overlap. */
@@ -105,20 +112,29 @@ void bm_write_string(struct bm_writer *w, enum bm_major major, const void *bytes
 /* hkdf.c: HMAC and HKDF with SHA-256 (RFC 2104, RFC 5869), EDHOC_KDF (RFC 9528, 4.1.2). */
 #define BM_PRK_SIZE 32
 
-/* HMAC under a key of BM_PRK_SIZE bytes, which is a shorter one with zeros behind it: start, bm_sha256_update, final. tag may
- * be key. */
+/* HMAC under a key of BM_PRK_SIZE bytes, which is a shorter one with zeros behind it: start, bm_sha256_update, final. */
 void bm_hmac_start(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE]);
+/* Write the tag, which may not lie over the key, and wipe h. */
 void bm_hmac_final(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE], uint8_t tag[BM_HASH_SIZE]);
-/* Hash the head of an item; its content follows with bm_sha256_update. */
+
+/* One of several areas of memory that are hashed as if they were one. */
+struct bm_part {
+    const uint8_t *bytes;
+    size_t size;
+};
+
+/* Hash one head; what it announces follows by bm_sha256_update. */
 void bm_hash_head(struct bm_sha256 *h, enum bm_major major, uint32_t argument);
-/* HKDF-Extract; prk may be salt. */
-void bm_hkdf_extract(uint8_t prk[BM_PRK_SIZE], const uint8_t salt[BM_PRK_SIZE], const uint8_t secret[32]);
+void bm_hash_parts(struct bm_sha256 *h, const struct bm_part *parts, unsigned count);
+/* Hash a byte string that is made of these parts. */
+void bm_hash_string(struct bm_sha256 *h, const struct bm_part *parts, unsigned count);
 /* EDHOC_KDF(prk, label, context, size): HKDF-Expand with info = (label, context as a bstr, size). size is 0 to 255 * 32. out may
- * not overlap context; it may be prk where size is at most 32. */
+ * not lie over context; it may be prk where size is at most 32. */
 void bm_edhoc_kdf(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
                   size_t context_size);
-/* Encrypt or decrypt PLAINTEXT_2 in place: XOR with KEYSTREAM_2 = EDHOC_KDF(prk, 0, th, size). */
-void bm_edhoc_mask(uint8_t *text, size_t size, const uint8_t prk[BM_PRK_SIZE], const uint8_t th[BM_HASH_SIZE]);
+/* The same with a context in parts, XORed to what out holds where keep is FF; otherwise keep is 0. */
+void bm_edhoc_kdf_parts(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE], uint32_t label, const struct bm_part *context,
+                        unsigned count, uint8_t keep);
 
 /* edhoc.c: what a session takes over. */
 
@@ -132,7 +148,7 @@ void bm_edhoc_exporter(uint8_t *out, size_t size, const uint8_t prk_out[BM_PRK_S
 /* p256.c: points of P-256 (SEC 1, 2.3.3 and 2.3.4). Public data only: the time taken depends on the point. */
 
 /* X then Y of a compressed point, 02 or 03 and x. BM_ERR_MALFORMED for any other first byte, x >= p and an x that is
- * not on the curve; key is then not written. */
+ * not on the curve; key is then not written. compressed may be the end of key, its last 33 bytes. */
 BM_MUST_CHECK int bm_p256_recover(uint8_t key[BM_KEY_SIZE], const uint8_t compressed[BM_COMPRESSED_SIZE]);
 /* BM_OK if X then Y, both below p, is a point of the curve, else BM_ERR_MALFORMED. */
 BM_MUST_CHECK int bm_p256_check(const uint8_t key[BM_KEY_SIZE]);
