@@ -293,6 +293,10 @@ static struct outcome install(struct bm_agent *a, struct call *c)
     if (o.status != OK) {
         return o;
     }
+    uint8_t stored[BM_ANCHOR_SIZE];
+    if (bm_installed_read_anchor(a->port, stored) == BM_ERR_PORT) {
+        return refuse(FLASH, 0); /* which bm_trust does not tell from the chip */
+    }
     int check = bm_trust(a->port, a->image, &birth);
     if (check != BM_OK) {
         return check == BM_ERR_PORT ? chip_failed(a) : refuse(REFUSED, (unsigned)check);

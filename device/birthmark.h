@@ -87,8 +87,9 @@ struct bm_port {
     int (*ecdh)(void *user, int own, const uint8_t peer[BM_KEY_SIZE], uint8_t secret[32]);
     /* AES-128 of one block in place: bm_aes128, or what the part has in hardware. */
     int (*aes)(void *user, const uint8_t key[BM_AES_KEY_SIZE], uint8_t block[BM_AES_BLOCK_SIZE]);
-    /* Flash of the microcontroller: BM_FLASH_PAGES pages of page_size bytes that erase to FF. Offsets and sizes of
-     * program are multiples of BM_FLASH_UNIT; each unit is programmed once between erasures. */
+    /* Flash of the microcontroller: BM_FLASH_PAGES pages of page_size bytes that erase to FF; 2,048 hold what the formats allow.
+     * Offsets and sizes of program are multiples of BM_FLASH_UNIT; each unit is programmed once between erasures. A unit whose
+     * programming was cut off may read as anything, but it reads. */
     int (*flash_read)(void *user, unsigned page, uint32_t offset, uint8_t *out, size_t size);
     int (*flash_program)(void *user, unsigned page, uint32_t offset, const uint8_t *data, size_t size);
     int (*flash_erase)(void *user, unsigned page);
@@ -131,8 +132,10 @@ enum bm_check {
     BM_CHECK_UNIT_SIGNATURE = 10
 };
 
-/* Whether a unit with this image accepts what it is given at its birth. Uses port->verify alone. Returns BM_OK, BM_ERR_PORT
- * when the chip failed, or the number of the first check that does not hold, which is positive. */
+/* Whether a unit with this image accepts what it is given at its birth: the order by the anchor that is given or, once that one is
+ * stored, by it and the links behind it. Uses port->verify, and the flash if page_size is not 0. Returns BM_OK, BM_ERR_PORT when
+ * either failed, or what does not hold, which is positive: the first of these checks, or BM_CHECK_CLOSED or BM_CHECK_REVOKED of
+ * trust.h. */
 BM_MUST_CHECK int bm_trust(const struct bm_port *port, const struct bm_image *image, const struct bm_birth *birth);
 
 /* Software AES-128, encryption alone, for port.aes; user is not used. Always BM_OK. Its table makes its time depend on the

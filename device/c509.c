@@ -20,6 +20,11 @@ static int in_group(const uint8_t number[32], unsigned shift)
     return difference < 0 && any != 0;
 }
 
+int bm_signature_allowed(const uint8_t signature[BM_SIGNATURE_SIZE])
+{
+    return in_group(signature, 0) && in_group(signature + 32, 1); /* low s: 2 s < n */
+}
+
 /* 1 if the order's range is one that docs/formats.md, "Names", allows, else 0. */
 static int range_allowed(const struct bm_certificate *order)
 {
@@ -86,8 +91,7 @@ static int parse(struct bm_certificate *c, const uint8_t *bytes, size_t size, in
     c->signed_size = (size_t)(c->signature - bytes) - 1 - 2; /* without the array's head and the signature's */
 
     if (!serial_agrees(serial, serial_size, c->subject + number_at, subject_size - number_at) ||
-        !bm_root_name_allowed(c->issuer) || c->key[0] >> 1 != 1 || !in_group(c->signature, 0) ||
-        !in_group(c->signature + 32, 1)) { /* low s: 2 s < n */
+        !bm_root_name_allowed(c->issuer) || c->key[0] >> 1 != 1 || !bm_signature_allowed(c->signature)) {
         return BM_ERR_MALFORMED;
     }
     if (order && (!bm_equal(c->subject, c->issuer, BM_ROOT_NAME_SIZE) || !range_allowed(c))) {

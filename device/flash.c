@@ -20,6 +20,9 @@ static int read(const struct bm_record *r, uint32_t at, uint8_t *out, size_t siz
 
 int bm_flash_read(const struct bm_record *r, uint32_t offset, uint8_t *out, size_t size)
 {
+    if (offset > r->size || size > r->size - offset) {
+        return BM_ERR_PORT; /* the flash does not hold what was written */
+    }
     return read(r, r->at + HEAD_SIZE + offset, out, size);
 }
 
@@ -111,6 +114,7 @@ int bm_flash_last(const struct bm_port *port, unsigned page, enum bm_record_kind
     }
     r->at = at;
     r->size = size;
+    r->room = 0;
     return status == BM_ERR_STATE ? found : status;
 }
 

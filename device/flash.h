@@ -26,9 +26,9 @@ struct bm_record {
 
 /* Go on to the next whole record of the page; BM_ERR_STATE if there is none. */
 BM_MUST_CHECK int bm_flash_next(struct bm_record *r);
-/* The last whole record of this kind in a page; BM_ERR_STATE if there is none. */
+/* The last whole record of this kind in a page, which bm_flash_next gives once more; BM_ERR_STATE if there is none. */
 BM_MUST_CHECK int bm_flash_last(const struct bm_port *port, unsigned page, enum bm_record_kind kind, struct bm_record *r);
-/* Read a part of a record's payload. */
+/* Read a part of a record's payload; BM_ERR_PORT too if the record is shorter. */
 BM_MUST_CHECK int bm_flash_read(const struct bm_record *r, uint32_t offset, uint8_t *out, size_t size);
 /* Append a record, of which r says port, page, kind and size, and read it back. BM_ERR_SPACE if the page has no room, or if
  * something in it makes the rest unusable: nothing was written. After BM_ERR_PORT the record is whole or will be skipped. */

@@ -173,6 +173,8 @@ struct bm_certificate {
  * every byte. */
 BM_MUST_CHECK int bm_c509_order(struct bm_certificate *c, const uint8_t *bytes, size_t size);
 BM_MUST_CHECK int bm_c509_unit(struct bm_certificate *c, const uint8_t *bytes, size_t size);
+/* 1 if 1 <= r < n and 1 <= s <= n / 2: of an ECDSA signature's two forms the one that certificates and objects have. */
+BM_MUST_CHECK int bm_signature_allowed(const uint8_t signature[BM_SIGNATURE_SIZE]);
 /* 1 if a root may have this name: no flag but the test authority's, and epochs count from 1. */
 BM_MUST_CHECK int bm_root_name_allowed(const uint8_t name[BM_ROOT_NAME_SIZE]);
 

@@ -8,7 +8,7 @@
 #include "edhoc.h"
 
 #define BM_ORDER_HASH_SIZE 12 /* first bytes of SHA-256 of an order's certificate */
-#define BM_SIGNED_OBJECT_MAX 640 /* bytes of a link, list or release: a link that closes 32 orders has 562 */
+#define BM_SIGNED_OBJECT_MAX 557 /* bytes of a link, list or release: of a link that closes 32 orders */
 #define BM_STATUS_LIST_MAX 512
 
 /* How far a unit's trust goes. What is greater is newer. */
@@ -24,7 +24,7 @@ enum bm_peer_check {
     BM_CHECK_CLOSED = 12,  /* its root is closed and this order is not among those that it signed */
     BM_CHECK_REVOKED = 13, /* the serial number is on the status list */
     BM_CHECK_HELD = 14,    /* the order or range is: no new pairing */
-    BM_CHECK_SELF = 15,    /* the unit's own certificate: reflection */
+    BM_CHECK_SELF = 15,    /* the unit's own certificate, reflected: whoever knows it looks, not bm_trust_peer */
     BM_CHECK_ID = 16       /* ID_CRED_x is not {25: [unit, order]} */
 };
 
@@ -42,9 +42,10 @@ enum bm_trust_mode {
     BM_TRUST_STATION = 1 /* before the seal: the station's certificate, serial FFFFFFFFFFFFFFFF, as well */
 };
 
-/* Judge ID_CRED_x = {25: [unit, order]} of a peer. BM_OK; BM_ERR_PORT; or the number of the first check that does not hold, which is
- * positive: a closed order's and the signatures' come after everything that costs less. BM_CHECK_HELD is the last of all, and
- * *peer is then filled in: an old pairing goes on. */
+/* Judge ID_CRED_x = {25: [unit, order]} of a peer, by the roots in flash if the stored anchor is the image's. BM_OK;
+ * BM_ERR_PORT; or what does not hold, which is positive. The order is that of bm_trust, with BM_CHECK_ROOT in the place of the
+ * issuer, BM_CHECK_CLOSED behind it, BM_CHECK_REVOKED before the unit's signature. BM_CHECK_HELD is the last of all, and *peer
+ * is then filled in: an old pairing goes on. Two signatures are verified and two points recovered. */
 BM_MUST_CHECK int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int mode, const uint8_t *id,
                                 size_t id_size, struct bm_judged *peer);
 /* Judge a unit certificate that was judged before, when its pairing was written: the order by the hash and name that were kept, the
@@ -56,10 +57,11 @@ BM_MUST_CHECK int bm_trust_pinned(const struct bm_port *port, const uint8_t orde
 /* How far this unit's trust goes. BM_OK or BM_ERR_PORT. */
 BM_MUST_CHECK int bm_trust_version(const struct bm_port *port, struct bm_trust_version *version);
 /* Take one link: its epoch is the next, SHA-256 of its key is the hash that the newest root left, its signature is that key's,
- * in this order. It is in flash when the call returns BM_OK, also when it was there already. BM_ERR_MALFORMED, BM_ERR_AUTH, BM_ERR_SPACE,
- * BM_ERR_PORT: nothing has changed. */
+ * in this order. It is in flash when the call returns BM_OK, also when it was there already. BM_ERR_MALFORMED; BM_ERR_AUTH, also
+ * where there is no anchor; BM_ERR_SPACE; BM_ERR_PORT: nothing has changed. */
 BM_MUST_CHECK int bm_trust_link(const struct bm_port *port, const uint8_t *link, size_t size);
-/* Take a status list: signed by the newest root, newer than the one before. As bm_trust_link; BM_ERR_STATE if it is not newer. */
+/* Take a status list: newer than the one before, signed by the newest root. As bm_trust_link; BM_ERR_STATE if it is not newer, as
+ * it is when it comes again. */
 BM_MUST_CHECK int bm_trust_list(const struct bm_port *port, const uint8_t *list, size_t size);
 /* Check a release of this unit's pairing: signed by the newest root, for this serial number and generation. Writes nothing.
  * BM_OK, BM_ERR_MALFORMED, BM_ERR_AUTH or BM_ERR_PORT. */
