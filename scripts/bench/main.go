@@ -79,11 +79,13 @@ func line(ctx context.Context, folder string) ([]figures.Figure, error) {
 		}
 	}
 	var unit, pair float64
+	var certificate []byte
 	for e, err := range station.Book.Units(ctx) {
 		if err != nil {
 			return nil, err
 		}
 		unit = max(unit, float64(len(e.Certificate)))
+		certificate = e.Certificate
 		pair = max(pair, float64(len(e.Certificate)+len(order.Certificate.Raw)))
 	}
 	slices.Sort(overhead)
@@ -91,12 +93,16 @@ func line(ctx context.Context, folder string) ([]figures.Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []figures.Figure{
+	messages, err := handshakes(certificate, order.Certificate.Raw)
+	if err != nil {
+		return nil, err
+	}
+	return append([]figures.Figure{
 		{Name: "certificate_unit", Value: unit, Unit: "B", Bar: figures.Of(135), Note: "largest of the run"},
 		{Name: "certificate_unit_and_order", Value: pair, Unit: "B", Bar: figures.Of(340), Note: "largest of the run"},
 		{Name: "station_overhead_ms", Value: overhead[len(overhead)/2], Unit: "ms", Floor: figures.Of(floor), Bar: figures.Of(20),
 			Note: fmt.Sprintf("median of %d units, p99 %.1f; floor: as many durable writes to the same disk", units, overhead[len(overhead)*99/100])},
-	}, nil
+	}, messages...), nil
 }
 
 func newStation(ctx context.Context, folder string) (*provision.Station, *ca.Order, error) {
