@@ -4,7 +4,7 @@
 #include "internal.h"
 #include "pairing.h"
 
-enum verb { HELLO = 1, PREPARE = 2, PROVE = 3, INSTALL = 4, SEAL = 6 };
+enum verb { HELLO = 1, PREPARE = 2, PROVE = 3, INSTALL = 4, HANDSHAKE = 5, SEAL = 6, LINK = 7, LIST = 8, RELEASE = 9 };
 
 enum reply_status {
     OK = 0,
@@ -34,6 +34,7 @@ struct call {
     uint32_t session;
     uint32_t sequence;
     uint32_t verb;
+    uint8_t *request; /* BM_REQUEST_SIZE bytes, free once the arguments are no longer needed */
     struct bm_reader arguments;
     struct bm_writer reply;
 };
@@ -364,7 +365,68 @@ static struct outcome seal(struct bm_agent *a, struct call *c)
     return good;
 }
 
-static struct outcome unknown(struct bm_agent *a)
+/* How a step of the handshake ended: not the agent's struct outcome, since a peer that is refused is no request that is. */
+enum { GO_ON = 0, COMPLETE = 1, FAILED = 2 };
+
+static int resolve(void *user, unsigned attempt, const uint8_t *id, size_t id_size, struct bm_peer *peer)
+{
+    struct bm_agent *a = user;
+    struct bm_judged judged;
+
+    if (attempt > 0) {
+        return BM_ERR_AUTH;
+    }
+    int check = bm_trust_peer(a->port, a->image, a->mode, id, id_size, &judged);
+    if (check < 0) {
+        return check;
+    }
+    a->check = (uint8_t)check;
+    if (check != BM_OK && check != BM_CHECK_HELD) { /* held: no new pairing, and none is made here */
+        return BM_ERR_AUTH;
+    }
+    peer->cred = judged.unit;
+    peer->cred_size = judged.unit_size;
+    bm_copy(peer->key, judged.key, BM_KEY_SIZE);
+    return BM_OK;
+}
+
+static struct outcome start_handshake(struct bm_agent *a, int role)
+{
+    static const uint8_t suites[] = {2, 3};
+    static const uint8_t connection[] = {0x00};
+    const struct bm_identity *own = a->identity;
+    struct survey s;
+
+    struct outcome o = survey(a, &s);
+    if (o.status != OK) {
+        return o;
+    }
+    if ((s.state != BM_UNIT_INSTALLED && s.state != BM_UNIT_SEALED) || own->id_size == 0) {
+        return refuse(STATE, s.state);
+    }
+    a->mode = s.state == BM_UNIT_INSTALLED ? BM_TRUST_STATION : BM_TRUST_UNIT;
+    a->check = BM_OK;
+    a->config = (struct bm_edhoc_config){
+        .port = a->port,
+        .resolve = resolve,
+        .user = a,
+        .own = {own->id, own->id_size, own->id + own->unit_at, own->unit_size},
+        .suites = suites,
+        .suite_count = sizeof suites,
+        .methods = 1 << 0,
+        .connection = connection,
+        .connection_size = sizeof connection,
+    };
+    return bm_edhoc_start(&a->handshake, &a->config, role) == BM_OK ? good : chip_failed(a);
+}
+
+static void end_handshake(struct bm_agent *a)
+{
+    bm_edhoc_wipe(&a->handshake);
+    a->awaited = 0;
+}
+
+static struct outcome not_now(struct bm_agent *a)
 {
     struct survey s;
 
@@ -372,8 +434,68 @@ static struct outcome unknown(struct bm_agent *a)
     return o.status == OK ? refuse(STATE, s.state) : o;
 }
 
+/* Read message number and write the one that follows, both in the request's buffer. */
+static int step(struct bm_agent *a, struct call *c, uint32_t number, size_t at, size_t size, size_t *len)
+{
+    int status = BM_OK;
+
+    if (number > 0) {
+        status = bm_edhoc_read(&a->handshake, c->request + at, size);
+    }
+    if (status == BM_OK && number < 4) {
+        status = bm_edhoc_write(&a->handshake, c->request, BM_REQUEST_MAX, len);
+    }
+    return status;
+}
+
+static struct outcome handshake(struct bm_agent *a, struct call *c)
+{
+    unsigned result = FAILED;
+    size_t len = 0;
+
+    uint32_t number = bm_read(&c->arguments, BM_UINT);
+    uint32_t size = bm_read(&c->arguments, BM_BYTES);
+    size_t at = c->arguments.at;
+    (void)bm_read_raw(&c->arguments, size);
+    if (!parsed(c, 2) || number > 4 || (number == 0) != (size == 0)) {
+        return refuse(MALFORMED, 0);
+    }
+    if (number <= 1) {
+        struct outcome o = start_handshake(a, number == 0 ? BM_INITIATOR : BM_RESPONDER);
+        if (o.status != OK) {
+            return o;
+        }
+    } else if (number != a->awaited) {
+        end_handshake(a);
+        return not_now(a);
+    }
+    int status = step(a, c, number, at, size, &len);
+    if (status == BM_ERR_PORT) {
+        end_handshake(a);
+        return chip_failed(a);
+    }
+    if (status == BM_OK) {
+        result = number < 3 ? GO_ON : COMPLETE;
+    } else if (bm_edhoc_error(&a->handshake, c->request, BM_REQUEST_MAX, &len) != BM_OK) {
+        len = 0; /* the peer gave up first, and is told nothing */
+    }
+    if (result == GO_ON) {
+        a->awaited = (uint8_t)(number + 2);
+    } else {
+        end_handshake(a);
+    }
+    begin(a, c, OK, 3);
+    bm_write(&c->reply, BM_UINT, result);
+    bm_write_string(&c->reply, BM_BYTES, c->request, len);
+    bm_write(&c->reply, BM_UINT, a->check);
+    return good;
+}
+
 static struct outcome execute(struct bm_agent *a, struct call *c)
 {
+    if (c->verb != HANDSHAKE) {
+        end_handshake(a);
+    }
     switch (c->verb) {
     case HELLO:
         return hello(a, c);
@@ -383,20 +505,23 @@ static struct outcome execute(struct bm_agent *a, struct call *c)
         return prove(a, c);
     case INSTALL:
         return install(a, c);
+    case HANDSHAKE:
+        return handshake(a, c);
     case SEAL:
         return seal(a, c);
     default:
-        return unknown(a);
+        return not_now(a);
     }
 }
 
 /* 1 if the request begins with session, sequence and verb. What does not is no request, and nothing could be answered to
  * it: noise with a good CRC, or the echo of a reply, whose verb is negative. */
-static int read_call(const struct bm_agent *a, size_t size, struct call *c)
+static int read_call(uint8_t *request, size_t size, struct call *c)
 {
     struct bm_reader *r = &c->arguments;
 
-    bm_read_start(r, a->request, size);
+    c->request = request;
+    bm_read_start(r, request, size);
     c->items = bm_read(r, BM_ARRAY);
     c->session = bm_read(r, BM_UINT);
     c->sequence = bm_read(r, BM_UINT);
@@ -416,39 +541,6 @@ static void write_refusal(const struct bm_agent *a, struct call *c, uint8_t *out
     bm_write(&c->reply, BM_UINT, o.detail);
 }
 
-static void answer(struct bm_agent *a, size_t size)
-{
-    struct call c;
-
-    if (!read_call(a, size, &c)) {
-        return;
-    }
-    int in_session = a->reply_len > 0 && c.session == a->session;
-    if (in_session && c.sequence == a->sequence) {
-        send(a, a->reply, a->reply_len);
-        return;
-    }
-    if (c.verb == HELLO ? c.sequence != 0 : !in_session || c.sequence != a->sequence + 1u) {
-        struct survey s;
-        if (a->reply_len == 0) {
-            (void)survey_chip(a, &s); /* for the serial; without it, zeros */
-        }
-        /* In the request's buffer: the last reply may be asked for again. */
-        write_refusal(a, &c, a->request, refuse(SEQUENCE, 0));
-        send(a, a->request, c.reply.len);
-        return;
-    }
-    a->session = c.session;
-    a->sequence = (uint16_t)c.sequence;
-    bm_write_start(&c.reply, a->reply, BM_REPLY_MAX);
-    struct outcome o = execute(a, &c);
-    if (o.status != OK) {
-        write_refusal(a, &c, a->reply, o);
-    }
-    a->reply_len = (uint16_t)c.reply.len;
-    send(a, a->reply, a->reply_len);
-}
-
 size_t bm_agent_size(void)
 {
     return sizeof(struct bm_agent);
@@ -463,14 +555,37 @@ void bm_agent_start(struct bm_agent *agent, const struct bm_image *image, const 
     agent->chip = chip;
     agent->board = board;
     agent->identity = identity;
-    bm_line_start(&agent->line, agent->request, sizeof agent->request);
 }
 
-void bm_agent_receive(struct bm_agent *agent, uint8_t byte)
+void bm_agent_frame(struct bm_agent *a, uint8_t request[BM_REQUEST_SIZE], size_t size)
 {
-    size_t size;
+    struct call c;
 
-    if (bm_line_receive(&agent->line, byte, &size)) {
-        answer(agent, size);
+    if (!read_call(request, size, &c)) {
+        return;
     }
+    int in_session = a->reply_len > 0 && c.session == a->session;
+    if (in_session && c.sequence == a->sequence) {
+        send(a, a->reply, a->reply_len);
+        return;
+    }
+    if (c.verb == HELLO ? c.sequence != 0 : !in_session || c.sequence != a->sequence + 1u) {
+        struct survey s;
+        if (a->reply_len == 0) {
+            (void)survey_chip(a, &s); /* for the serial; without it, zeros */
+        }
+        /* In the request's buffer: the last reply may be asked for again. */
+        write_refusal(a, &c, request, refuse(SEQUENCE, 0));
+        send(a, request, c.reply.len);
+        return;
+    }
+    a->session = c.session;
+    a->sequence = (uint16_t)c.sequence;
+    bm_write_start(&c.reply, a->reply, BM_REPLY_MAX);
+    struct outcome o = execute(a, &c);
+    if (o.status != OK) {
+        write_refusal(a, &c, a->reply, o);
+    }
+    a->reply_len = (uint16_t)c.reply.len;
+    send(a, a->reply, a->reply_len);
 }

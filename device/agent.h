@@ -1,12 +1,14 @@
-/* The unit's side of the production line (docs/wire.md): a request goes in byte by byte, a reply comes out. */
+/* The unit's side of the production line (docs/wire.md): a request goes in, a reply comes out. */
 #ifndef BM_AGENT_H
 #define BM_AGENT_H
 
 #include "line.h"
 #include "port_atecc608.h"
+#include "trust.h"
 
 #define BM_REQUEST_MAX 640 /* bytes of payload */
 #define BM_REPLY_MAX 512
+#define BM_REQUEST_SIZE (BM_REQUEST_MAX + BM_LINE_CRC_SIZE) /* bytes of the buffer that a request is received into */
 
 /* What the agent asks of the board beside struct bm_port. */
 struct bm_board {
@@ -30,8 +32,11 @@ struct bm_agent {
     uint16_t sequence;                   /* of the last reply */
     uint16_t reply_len;                  /* 0: no session yet */
     uint8_t serial[BM_CHIP_SERIAL_SIZE]; /* zeros until the chip has told it */
-    struct bm_line line;
-    uint8_t request[BM_REQUEST_MAX + BM_LINE_CRC_SIZE];
+    uint8_t awaited;                     /* number of the EDHOC message that is to come; 0: no handshake is under way */
+    uint8_t mode;                        /* enum bm_trust_mode, whom the handshake accepts */
+    uint8_t check;                       /* what it found of the peer's certificates: bm_trust_peer's answer */
+    struct bm_edhoc_config config;
+    struct bm_edhoc handshake;
     uint8_t reply[BM_REPLY_MAX + BM_LINE_CRC_SIZE];
 };
 
@@ -41,8 +46,9 @@ size_t bm_agent_size(void);
  * of itself; the agent loads it anew whenever it looks at the chip, and install changes it. */
 void bm_agent_start(struct bm_agent *agent, const struct bm_image *image, const struct bm_port *port,
                     struct bm_atecc608 *chip, const struct bm_board *board, struct bm_identity *identity);
-/* Take one byte from the station. The byte that ends a request returns when the request has been executed and the reply
- * sent: seconds later for some verbs (docs/wire.md, "Verbs"). */
-void bm_agent_receive(struct bm_agent *agent, uint8_t byte);
+/* Take one frame's payload, size bytes, at the beginning of a buffer of BM_REQUEST_SIZE bytes, which is overwritten. It returns
+ * when the request has been executed and the reply sent: seconds later for some verbs (docs/wire.md, "Verbs"). A request
+ * begins with a byte from 0x80 on: what begins below that may be another protocol's on the same line. */
+void bm_agent_frame(struct bm_agent *agent, uint8_t request[BM_REQUEST_SIZE], size_t size);
 
 #endif

@@ -20,6 +20,8 @@ func FuzzAgent(f *testing.F) {
 		seed(verbProve, testChallenge, testOrderName, 1),
 		seed(verbInstall, testChallenge, birth.Anchor, birth.Order, birth.Unit),
 		seed(verbInstall, testChallenge, birth.Anchor, birth.Order, make([]byte, 400)),
+		seed(verbHandshake, 0, []byte{}), seed(verbHandshake, 3, make([]byte, 400)),
+		seed(verbHandshake, 1, append([]byte{0x00, 0x02, 0x58, 32}, append(birth.Key[:32:32], 0x00)...)),
 	}
 	for state := range states {
 		for _, payload := range payloads {

@@ -45,14 +45,14 @@ func TestStates(t *testing.T) {
 	// Statuses of docs/wire.md, "Verbs", by state.
 	const no = statusState
 	table := map[int][5]int{
-		verbPrepare: {0, 0, 0, no, statusConfiguration},
-		verbProve:   {no, 0, 0, no, no},
-		verbInstall: {no, 0, 0, no, no},
-		verbSeal:    {no, no, 0, no, no},
-		5:           {no, no, no, no, no},
-		7:           {no, no, no, no, no},
-		99:          {no, no, no, no, no},
-		1 << 31:     {no, no, no, no, no},
+		verbPrepare:   {0, 0, 0, no, statusConfiguration},
+		verbProve:     {no, 0, 0, no, no},
+		verbInstall:   {no, 0, 0, no, no},
+		verbSeal:      {no, no, 0, no, no},
+		verbHandshake: {no, no, 0, 0, no},
+		7:             {no, no, no, no, no},
+		99:            {no, no, no, no, no},
+		1 << 31:       {no, no, no, no, no},
 	}
 	for verb, statuses := range table {
 		for state, want := range statuses {
@@ -70,6 +70,8 @@ func TestStates(t *testing.T) {
 					r = proveStep(t, b)
 				case verbInstall:
 					r = installStep(t, b)
+				case verbHandshake:
+					r = b.turn(t, 0, nil).reply
 				case verbSeal:
 					r = sealStep(t, b)
 				default:
@@ -80,7 +82,7 @@ func TestStates(t *testing.T) {
 				}
 			}
 			// In states 1 and 2 prepare only reads, and prove always does.
-			if want != statusOK || verb == verbProve || verb == verbPrepare && state > 0 {
+			if want != statusOK || verb == verbProve || verb == verbHandshake || verb == verbPrepare && state > 0 {
 				b.still(t, fmt.Sprintf("verb %d in state %d", verb, state), ask)
 			} else {
 				ask()
@@ -116,6 +118,18 @@ func TestTimes(t *testing.T) {
 	within("prove", 3*time.Second, steps(proveStep))
 	within("install", 8*time.Second, steps(installStep))
 	within("hello, installed", 2*time.Second, hello)
+	station := b.badge(t, stationSerial)
+	h := b.peer(t, Initiator, station)
+	within("message_1, installed", 6*time.Second, func() {
+		if err := h.Read(b.turn(t, 1, mustWrite(t, h)).message); err != nil {
+			t.Fatal(err)
+		}
+	})
+	within("message_3", 6*time.Second, func() {
+		if err := h.Read(b.turn(t, 3, mustWrite(t, h)).message); err != nil {
+			t.Fatal(err)
+		}
+	})
 	within("seal", 4*time.Second, steps(sealStep))
 	within("hello, sealed", 2*time.Second, hello)
 }
@@ -236,8 +250,7 @@ func TestStored(t *testing.T) {
 			}
 		}
 	}
-	shown := func(certificates ...any) []byte { return encode(t, map[int]any{25: certificates}) }
-	turned := shown(birth.Unit, birth.Order)
+	turned := shown(t, birth.Unit, birth.Order)
 	turned[len(turned)-1] ^= 1
 	tail := make([]byte, 416-len(turned))
 	tail[len(tail)-1] = 1
@@ -247,34 +260,34 @@ func TestStored(t *testing.T) {
 		found bool
 	}{
 		{"a signature with a bit turned over", turned, true},
-		{"two strings", shown([]byte("unit"), []byte("order")), true},
-		{"strings without a zero byte", shown(bytes.Repeat([]byte{1}, 135), bytes.Repeat([]byte{1}, 155)), true},
-		{"empty strings", shown([]byte{}, []byte{}), false},
-		{"one certificate", shown(birth.Unit), false},
+		{"two strings", shown(t, []byte("unit"), []byte("order")), true},
+		{"strings without a zero byte", shown(t, bytes.Repeat([]byte{1}, 135), bytes.Repeat([]byte{1}, 155)), true},
+		{"empty strings", shown(t, []byte{}, []byte{}), false},
+		{"one certificate", shown(t, birth.Unit), false},
 		{"one certificate that is no array", encode(t, map[int]any{25: birth.Unit}), false},
-		{"three", shown(birth.Unit, birth.Order, []byte{}), false},
+		{"three", shown(t, birth.Unit, birth.Order, []byte{}), false},
 		{"an unordered bag", encode(t, map[int]any{24: []any{birth.Unit, birth.Order}}), false},
 		{"no map", encode(t, []any{birth.Unit, birth.Order}), false},
 		{"a second label", encode(t, map[int]any{25: []any{birth.Unit, birth.Order}, 26: 0}), false},
-		{"something after the zeros", append(shown(birth.Unit, birth.Order), 0, 0, 1), false},
-		{"something in the last byte", append(shown(birth.Unit, birth.Order), tail...), false},
-		{"an order of 156 bytes", shown(birth.Unit, make([]byte, 156)), false},
-		{"a unit of 136 bytes", shown(make([]byte, 136), birth.Order), false},
+		{"something after the zeros", append(shown(t, birth.Unit, birth.Order), 0, 0, 1), false},
+		{"something in the last byte", append(shown(t, birth.Unit, birth.Order), tail...), false},
+		{"an order of 156 bytes", shown(t, birth.Unit, make([]byte, 156)), false},
+		{"a unit of 136 bytes", shown(t, make([]byte, 136), birth.Order), false},
 		{"a string beyond the slot", append([]byte{0xa1, 0x18, 0x19, 0x82, 0x43, 1, 2, 3, 0x59, 1, 0xa0}, make([]byte, 400)...), false},
-		{"text", shown("unit", "order"), false},
+		{"text", shown(t, "unit", "order"), false},
 		{"zeros", nil, false},
 	} {
 		write(c.slot)
 		g := b.hello(t)
 		if g.state != 1 || (len(g.order) > 0) != c.found || (len(g.unit) > 0) != c.found ||
-			c.found && !bytes.Equal(shown(g.unit, g.order), c.slot) {
+			c.found && !bytes.Equal(shown(t, g.unit, g.order), c.slot) {
 			t.Errorf("%s: state %d, order %x, unit %x", c.name, g.state, g.order, g.unit)
 		}
 		if r := sealStep(t, b); r.status != statusState || r.detail != 1 {
 			t.Errorf("%s: seal: %+v", c.name, r)
 		}
 	}
-	write(shown(birth.Unit, birth.Order))
+	write(shown(t, birth.Unit, birth.Order))
 	if g := b.hello(t); g.state != 2 {
 		t.Errorf("the unit's own certificates: state %d", g.state)
 	}

@@ -169,11 +169,12 @@ func (b *bench) powerCycle(t testing.TB) {
 
 // verbs of docs/wire.md.
 const (
-	verbHello   = 1
-	verbPrepare = 2
-	verbProve   = 3
-	verbInstall = 4
-	verbSeal    = 6
+	verbHello     = 1
+	verbPrepare   = 2
+	verbProve     = 3
+	verbInstall   = 4
+	verbHandshake = 5
+	verbSeal      = 6
 )
 
 // statuses of docs/wire.md.

@@ -91,6 +91,8 @@ func TestMalformed(t *testing.T) {
 		{verbInstall, challenge[1:], anchor, []byte{}, []byte{}}, {verbInstall, challenge, anchor[1:], []byte{}, []byte{}},
 		{verbInstall, challenge, anchor, "", []byte{}}, {verbInstall, challenge, anchor, []byte{}, 0},
 		{verbInstall, challenge, anchor, []byte{}, []byte{}, nil},
+		{verbHandshake}, {verbHandshake, 1}, {verbHandshake, 1, []byte{}}, {verbHandshake, 0, []byte{1}}, {verbHandshake, 5, []byte{1}},
+		{verbHandshake, -1, []byte{1}}, {verbHandshake, 1, "1"}, {verbHandshake, 1, []byte{1}, 0}, {verbHandshake, 4, []byte{}},
 	} {
 		commands := b.wire.commands
 		r := b.call(t, request[0].(int), request[1:]...)

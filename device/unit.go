@@ -15,8 +15,19 @@ struct unit {
 	struct bm_image image;
 	struct bm_identity identity;
 	struct bm_agent *agent;
+	struct bm_line line;
+	uint8_t request[BM_REQUEST_SIZE];
 	uintptr_t handle;
 };
+
+// What a firmware does with each byte from its UART.
+static inline void receive(struct unit *u, uint8_t byte)
+{
+	size_t size;
+	if (bm_line_receive(&u->line, byte, &size)) {
+		bm_agent_frame(u->agent, u->request, size);
+	}
+}
 
 int bm_unit_wake(void *user);
 int bm_unit_send(void *user, const_byte *group, size_t size);
@@ -98,6 +109,7 @@ func NewUnit(image Image, board Board) (*Unit, error) {
 		debug_closed: (*[0]byte)(C.bm_unit_debug_closed),
 	}
 	fillImage(&c.image, image)
+	C.bm_line_start(&c.line, &c.request[0], C.BM_REQUEST_SIZE)
 	C.bm_atecc608_start(&c.chip, &c.bus)
 	C.bm_agent_start(c.agent, &c.image, &c.port, &c.chip, &c.board, &c.identity)
 	return u, nil
@@ -133,7 +145,7 @@ func fillImage(c *C.struct_bm_image, image Image) {
 func (u *Unit) Receive(p []byte) []byte {
 	u.reply = nil
 	for _, b := range p {
-		C.bm_agent_receive(u.c.agent, C.uint8_t(b))
+		C.receive(u.c, C.uint8_t(b))
 	}
 	return u.reply
 }

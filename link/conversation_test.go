@@ -198,6 +198,7 @@ func TestMalformedResults(t *testing.T) {
 		2: {nil, {[127]byte{}}, {[128]byte{}, 1}},
 		3: {change(3, 1, [64]byte{}), change(3, 1, map[int]int{}), change(3, 0, [63]byte{})},
 		4: {{[63]byte{}}, {nil}},
+		5: {change(5, 0, 1), change(5, 0, 3), change(5, 0, nil), change(5, 1, nil), change(5, 1, []byte{}), change(5, 2, 256), {0, count(0, 9)}},
 		6: {change(6, 1, nil), change(6, 2, 0)},
 	} {
 		for _, bad := range results {
@@ -264,8 +265,8 @@ func TestStatus(t *testing.T) {
 		}
 	}
 	seen := make(map[string]bool)
-	for check := uint32(1); check <= 10; check++ {
-		sentence := refusal(check)
+	for check := Check(1); check <= 18; check++ {
+		sentence := check.String()
 		if seen[sentence] || strings.Contains(sentence, "unknown") {
 			t.Errorf("check %d: %s", check, sentence)
 		}
@@ -276,6 +277,42 @@ func TestStatus(t *testing.T) {
 	})
 	if _, err := bare.Hello(t.Context()); !errors.Is(err, ErrGarbage) {
 		t.Errorf("status without its detail: %v", err)
+	}
+}
+
+// Each message may be answered in the ways of docs/wire.md, verb 5, and no others.
+func TestTurns(t *testing.T) {
+	some, none := count(0, 9), []byte{}
+	for number, want := range [][]Turn{
+		{{GoOn, some, 0}, {Failed, none, 0}},
+		{{GoOn, some, 0}, {Failed, some, 0}, {Failed, none, 0}},
+		{{GoOn, some, CheckHeld}, {Failed, some, 4}, {Failed, none, 0}},
+		{{Complete, some, CheckHeld}, {Failed, some, 4}, {Failed, none, 0}},
+		{{Complete, none, 0}, {Failed, some, 0}, {Failed, none, 0}},
+	} {
+		for outcome := GoOn; outcome <= Failed; outcome++ {
+			for _, message := range [][]byte{some, none} {
+				for _, check := range []Check{0, 4, CheckHeld} {
+					turn := Turn{outcome, message, check}
+					c, _ := dialFake(t, func(n int, q []cbor.RawMessage) ([]byte, bool) {
+						if n == 0 {
+							return good(n, q)
+						}
+						return encodeFrame(replyTo(q, fakeChip, 0, turn.Outcome, turn.Message, turn.Check)), false
+					})
+					if _, err := c.Hello(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					got, err := c.Handshake(t.Context(), number, some[:min(number, 1)])
+					allowed := slices.ContainsFunc(want, func(w Turn) bool {
+						return w.Outcome == turn.Outcome && len(w.Message) == len(turn.Message)
+					}) || outcome == Failed
+					if (err == nil) != allowed || err == nil && !reflect.DeepEqual(got, turn) || err != nil && !errors.Is(err, ErrGarbage) {
+						t.Errorf("message_%d, %+v: %+v, %v", number, turn, got, err)
+					}
+				}
+			}
+		}
 	}
 }
 
@@ -372,7 +409,7 @@ func TestLocks(t *testing.T) {
 
 func FuzzReply(f *testing.F) {
 	q := []cbor.RawMessage{encode(uint32(7)), encode(3), encode(1)}
-	for _, v := range []int{1, 2, 3, 4, 6} {
+	for _, v := range []int{1, 2, 3, 4, 5, 6} {
 		f.Add(replyTo(q, fakeChip, 0, goodResults(v)...))
 	}
 	f.Add(replyTo(q, fakeChip, 6, 8))

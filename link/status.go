@@ -40,7 +40,7 @@ func (e *StatusError) Error() string {
 	case StatusConfiguration:
 		return "the unit's chip is locked with another configuration"
 	case StatusRefused:
-		return "the unit refuses: " + refusal(e.Detail)
+		return "the unit refuses: " + Check(min(e.Detail, 255)).String()
 	case StatusFlash:
 		return "the unit's flash does not hold what was written"
 	default:
@@ -48,32 +48,40 @@ func (e *StatusError) Error() string {
 	}
 }
 
-// refusal says which check of docs/wire.md, status 6, did not hold.
-func refusal(check uint32) string {
-	switch check {
-	case 1:
-		return "the anchor is not the one that its firmware was built for"
-	case 2:
-		return "the order certificate is malformed or not of the profile"
-	case 3:
-		return "the order certificate was not issued by the anchor's root"
-	case 4:
-		return "the order certificate's signature does not hold"
-	case 5:
-		return "the order is for another product"
-	case 6:
-		return "the unit certificate is malformed or not of the profile"
-	case 7:
-		return "the unit certificate was not issued by the order"
-	case 8:
-		return "the serial number is outside the order's range"
-	case 9:
-		return "the certificate is for another key than the chip's"
-	case 10:
-		return "the unit certificate's signature does not hold"
-	default:
-		return fmt.Sprintf("unknown check %d", check)
+// Check is the first thing that does not hold in what a unit was given, or in what its peer shows (docs/wire.md, "Checks").
+type Check uint8
+
+// CheckHeld says that the peer's order is on the status list: it is who it says, and no new pairing is made with it.
+const CheckHeld Check = 14
+
+// String says in words what does not hold.
+func (c Check) String() string {
+	const first = 1
+	if int(c) < first || int(c) >= first+len(checks) {
+		return fmt.Sprintf("unknown check %d", uint8(c))
 	}
+	return checks[c-first]
+}
+
+var checks = [...]string{
+	"the anchor is not the one that its firmware was built for",
+	"the order certificate is malformed or not of the profile",
+	"the order certificate was not issued by the anchor's root",
+	"the order certificate's signature does not hold",
+	"the order is for another product",
+	"the unit certificate is malformed or not of the profile",
+	"the unit certificate was not issued by the order",
+	"the serial number is outside the order's range",
+	"the certificate is for another key than the chip's",
+	"the unit certificate's signature does not hold",
+	"it knows no root of the order's epoch",
+	"the order's root is closed, and the order is not among those that it signed",
+	"the serial number is on the status list",
+	"the order, or its range, is on the status list",
+	"the certificate is its own",
+	"what is shown is not a unit certificate and its order",
+	"the object is not signed by the newest root, or not the next",
+	"the object is not newer than what it has",
 }
 
 // State is how far a unit has come.

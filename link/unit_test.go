@@ -113,6 +113,8 @@ func goodResults(verb int) []any {
 		return []any{[64]byte(count(1, 64)), nil, [64]byte(count(65, 128))}
 	case 4:
 		return []any{[64]byte(count(2, 65))}
+	case 5:
+		return []any{0, count(0, 199), 0}
 	case 6:
 		return []any{[4]byte{0, 0, 0xFF, 0xFE}, 0, true}
 	}
@@ -137,6 +139,10 @@ var verbs = []struct {
 	}},
 	{"install", func(ctx context.Context, c *Conversation) error {
 		_, err := c.Install(ctx, [32]byte{1}, count(0, 97), count(0, 154), count(0, 134))
+		return err
+	}},
+	{"handshake", func(ctx context.Context, c *Conversation) error {
+		_, err := c.Handshake(ctx, 1, count(1, 37))
 		return err
 	}},
 	{"seal", func(ctx context.Context, c *Conversation) error { _, err := c.Seal(ctx); return err }},

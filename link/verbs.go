@@ -16,6 +16,8 @@ const (
 	maxPeers = 8   // products that one image talks to
 	maxOrder = 155 // bytes of an order certificate
 	maxUnit  = 135 // bytes of a unit certificate
+
+	messages = 4 // of EDHOC, in a handshake
 )
 
 // Hello is what a unit says about itself. Before the seal nothing of it is proven.
@@ -110,6 +112,45 @@ func (c *Conversation) Install(ctx context.Context, challenge [32]byte, anchor, 
 	err = c.call(ctx, request{verb: 4, name: "install", limit: 8 * time.Second, arguments: []any{challenge, anchor, order, unit}},
 		&signature)
 	return signature, err
+}
+
+// Outcome is what a unit makes of an EDHOC message.
+type Outcome uint8
+
+// The outcomes of docs/wire.md, verb 5.
+const (
+	GoOn     Outcome = 0 // here is the next message
+	Complete Outcome = 1 // the peer is authenticated; message_4, if it is the unit's to give
+	Failed   Outcome = 2 // the peer is refused, or gave up; an error message, if there is one to give
+)
+
+// Turn is a unit's answer to an EDHOC message.
+type Turn struct {
+	Outcome Outcome
+	Message []byte
+	Check   Check  // what is wrong with the peer's certificates; CheckHeld may stand beside Complete
+}
+
+// Handshake gives the unit EDHOC message number 1 to 4, or with number 0 and no message has it begin as Initiator, and gets the
+// next. Message 1 begins anew as Responder. The unit remembers nothing of a handshake that is over.
+func (c *Conversation) Handshake(ctx context.Context, number int, message []byte) (Turn, error) {
+	var t Turn
+	if message == nil {
+		message = []byte{}
+	}
+	err := c.call(ctx, request{verb: 5, name: "handshake", limit: 6 * time.Second, arguments: []any{number, message}},
+		&t.Outcome, &t.Message, &t.Check)
+	if err != nil {
+		return Turn{}, err
+	}
+	last := number >= messages-1
+	switch {
+	case t.Message == nil || t.Outcome > Failed,
+		t.Outcome == GoOn && last, t.Outcome == Complete && !last,
+		t.Outcome != Failed && (len(t.Message) > 0) != (number < messages):
+		return Turn{}, fmt.Errorf("handshake: %w: outcome %d with %d bytes to message_%d", ErrGarbage, t.Outcome, len(t.Message), number)
+	}
+	return t, nil
 }
 
 // Seal closes the unit for good and gets what it reads back.
