@@ -28,7 +28,8 @@ func (p *program) unitInspect() *cobra.Command {
 		Long: `Asks the unit on a port for its state and its certificates and verifies them as
 a peer would, against the authority of --bundle where there is one. Where there
 is a ledger, too, it looks for another certificate over the same serial number.
-A unit's own key is not exercised: a sealed unit proves it only in a handshake.`,
+A unit that is installed or sealed proves its key: it signs in a handshake that
+goes no further than that.`,
 		Example: `  birthmark unit inspect --port /dev/ttyUSB0 --config station/birthmark.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -80,6 +81,7 @@ type inspectionJSON struct {
 	Order       uint16 `json:"order,omitempty"`
 	Code        string `json:"code,omitempty"`
 	Certificate string `json:"certificate,omitempty"`
+	Proven      bool   `json:"proven"`   // it has the key of its certificate
 	Checked     bool   `json:"checked"`  // a bundle was there to verify against
 	Verified    bool   `json:"verified"` // it carries a certificate, which holds
 	Error       string `json:"error,omitempty"`
@@ -95,6 +97,7 @@ func inspection(r *provision.Inspection, checked bool, err error) inspectionJSON
 		Anchor:      hex.EncodeToString(r.AnchorHash[:]),
 		Locks:       hex.EncodeToString(r.Locks[:]),
 		DebugClosed: r.DebugClosed,
+		Proven:      r.Proven,
 		Checked:     checked,
 		Verified:    r.Unit != nil && checked && err == nil,
 	}
@@ -117,12 +120,16 @@ func (p *program) writeInspection(r *provision.Inspection, v inspectionJSON) {
 	verdict := "NOT VALID"
 	switch {
 	case v.Verified:
-		verdict = "verified up to the root; possession of its key is not proven without a handshake"
+		verdict = "verified up to the root"
 	case !v.Checked:
 		verdict = "not verified: no bundle given"
 	}
-	fmt.Fprintf(p.Out, "certificate  %s, CERT %s, %d bytes, order %d, issued %s UTC\n             %s\n",
-		v.Serial, v.Code, len(r.Unit.Raw), v.Order, r.Unit.IssuedAt.Format("2006-01-02 15:04:05"), verdict)
+	possession := "possession of its key is not proven: it is neither installed nor sealed"
+	if v.Proven {
+		possession = "possession of its key is proven"
+	}
+	fmt.Fprintf(p.Out, "certificate  %s, CERT %s, %d bytes, order %d, issued %s UTC\n             %s; %s\n",
+		v.Serial, v.Code, len(r.Unit.Raw), v.Order, r.Unit.IssuedAt.Format("2006-01-02 15:04:05"), verdict, possession)
 }
 
 func (p *program) unitRetire() *cobra.Command {

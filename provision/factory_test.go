@@ -155,10 +155,14 @@ func (f *factory) station() *Station {
 	return f.stationFor(f.order, f.key, f.book)
 }
 
-func (f *factory) stationFor(o *ca.Order, key crypto.Signer, b *ledger.Book) *Station {
+// stationFor has its badge already, so that the key counts the signatures of units.
+func (f *factory) stationFor(o *ca.Order, key *signer, b *ledger.Book) *Station {
 	f.t.Helper()
 	s := &Station{Order: o, Key: key, Book: b, Test: o.Test(), Now: time.Now, Baud: 115200}
 	if err := s.CheckReady(f.t.Context()); err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := (&unit{station: s, key: timed{Signer: key.Signer}}).badge(); err != nil {
 		f.t.Fatal(err)
 	}
 	return s

@@ -14,13 +14,14 @@ import (
 // Inspection is what a unit says of itself. Order and Unit are nil where it carries no certificates.
 type Inspection struct {
 	link.Hello
-	Order *ca.OrderCertificate
-	Unit  *ca.UnitCertificate
+	Order  *ca.OrderCertificate
+	Unit   *ca.UnitCertificate
+	Proven bool // the unit has the key of its certificate: it signed in a handshake that went no further than that
 }
 
-// Inspect asks the unit on a port what it is, at baud bits a second. It changes nothing, and nothing of the answer is
-// verified yet. Errors are link's, ErrRetry where the unit does not answer as one, and ErrSetAside where it carries what is
-// no certificate of the profile.
+// Inspect asks the unit on a port what it is, at baud bits a second, and has one that is installed or sealed prove its key. It
+// changes nothing, and what the certificates are worth is not verified yet. Errors are link's, ErrRetry where the unit does
+// not answer as one, and ErrSetAside where it carries what is no certificate of the profile or not its own.
 func Inspect(ctx context.Context, path string, baud int) (*Inspection, error) {
 	port, err := link.Open(path, baud)
 	if err != nil {
@@ -32,7 +33,15 @@ func Inspect(ctx context.Context, path string, baud int) (*Inspection, error) {
 	if err != nil {
 		return nil, fault(err)
 	}
-	return inspect(h)
+	i, err := inspect(h)
+	if err == nil && i.Unit != nil && (i.State == link.Installed || i.State == link.Sealed) {
+		err = counterpart{conversation, i.Chip, i.Unit, i.Order}.prove(ctx)
+		i.Proven = err == nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
 }
 
 // inspect reads the certificates in a hello.
@@ -52,7 +61,7 @@ func inspect(h link.Hello) (*Inspection, error) {
 }
 
 // Verify holds what the unit carries and trusts against an authority. That the key in its certificate is the unit's own
-// only a handshake shows. Errors wrap ca.ErrVerify or ca.ErrOtherRoot.
+// Proven says. Errors wrap ca.ErrVerify or ca.ErrOtherRoot.
 func (i *Inspection) Verify(a ca.Anchor) error {
 	if i.AnchorHash != a.Hash() {
 		return fmt.Errorf("chip %x: its firmware trusts another root: %w", i.Chip, ca.ErrOtherRoot)

@@ -41,9 +41,15 @@ type (
 		certificate *ca.UnitCertificate
 	}
 	installed struct{ recorded }
-	sealed    struct {
+	shaken    struct { // station and unit have authenticated each other
+		installed
+		falsePeers bool // it refused two
+	}
+	sealed struct {
 		recorded
 		link.Seal
+		handshake  string // as the receipt has it
+		falsePeers string
 	}
 )
 
@@ -85,8 +91,11 @@ func (u *unit) journey(ctx context.Context) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Stage 9, the handshake, belongs here: what it returns will be what seal asks for.
-	end, err := u.seal(ctx, stored)
+	met, err := u.shake(ctx, stored)
+	if err != nil {
+		return nil, err
+	}
+	end, err := u.seal(ctx, met)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func TestUnit(t *testing.T) {
 	if result.Err != nil {
 		t.Fatal(result.Err)
 	}
-	if want := []Stage{Hello, Prepare, Prove, Check, Reserve, Sign, Commit, Install, Seal, Close}; !slices.Equal(stages, want) {
+	if want := []Stage{Hello, Prepare, Prove, Check, Reserve, Sign, Commit, Install, Handshake, Seal, Close}; !slices.Equal(stages, want) {
 		t.Errorf("stages %v, want %v", stages, want)
 	}
 	if result.Waited <= 0 || result.Signed <= 0 || result.Took < result.Waited+result.Signed || result.Stage != Close {
@@ -67,7 +67,8 @@ func TestUnit(t *testing.T) {
 		Firmware:    hex.EncodeToString(firmware[:]),
 		Locks:       "0000fffe",
 		Attestation: "none",
-		Handshake:   "none",
+		Handshake:   "edhoc",
+		FalsePeers:  "refused",
 		Test:        true,
 	}
 	if *r != want || r.IssuedAt.Before(before) || r.SealedAt.Before(r.IssuedAt) || r.SealedAt.After(time.Now()) {

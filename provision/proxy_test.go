@@ -19,11 +19,12 @@ import (
 
 // The verbs of docs/wire.md.
 const (
-	verbHello   = 1
-	verbPrepare = 2
-	verbProve   = 3
-	verbInstall = 4
-	verbSeal    = 6
+	verbHello     = 1
+	verbPrepare   = 2
+	verbProve     = 3
+	verbInstall   = 4
+	verbHandshake = 5
+	verbSeal      = 6
 )
 
 // message is a request or a reply of docs/wire.md, item by item.

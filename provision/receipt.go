@@ -28,13 +28,21 @@ type Receipt struct {
 	X509        string    `json:"x509,omitempty"` // SHA-256 of the DER twin, hexadecimal
 	Leaf        int64     `json:"leaf"`           // place in the log
 	IssuedAt    time.Time `json:"issued_at"`
-	SealedAt    time.Time `json:"sealed_at"`   // when the station saw the seal, whole seconds
-	Firmware    string    `json:"firmware"`    // SHA-256 of the image by the unit's own word, hexadecimal
-	Locks       string    `json:"locks"`       // configuration bytes 86 to 89 as observed after the seal
-	Attestation string    `json:"attestation"` // "none": key origin not attested
-	Handshake   string    `json:"handshake"`   // "none": station and unit made no handshake
+	SealedAt    time.Time `json:"sealed_at"`             // when the station saw the seal, whole seconds
+	Firmware    string    `json:"firmware"`              // SHA-256 of the image by the unit's own word, hexadecimal
+	Locks       string    `json:"locks"`                 // configuration bytes 86 to 89 as observed after the seal
+	Attestation string    `json:"attestation"`           // "none": key origin not attested
+	Handshake   string    `json:"handshake"`             // what proved the key when the receipt was written, see below
+	FalsePeers  string    `json:"false_peers,omitempty"` // "refused", or they were not tried
 	Test        bool      `json:"test"`
 }
+
+// What a receipt says of stage 9.
+const (
+	handshakeFull     = "edhoc"     // station and unit authenticated each other
+	handshakeSealed   = "message_2" // a run before this one sealed the unit, and it proved its key again; it no longer accepts a station
+	falsePeersRefused = "refused"
+)
 
 // close writes the receipt into the book, whether or not the run is cancelled meanwhile: the unit is sealed.
 func (u *unit) close(ctx context.Context, s sealed) (*Receipt, error) {
@@ -57,7 +65,8 @@ func (u *unit) close(ctx context.Context, s sealed) (*Receipt, error) {
 		Firmware:    hex.EncodeToString(u.firmware[:]),
 		Locks:       hex.EncodeToString(s.Locks[:]),
 		Attestation: o.Profile.Chip.Attestation,
-		Handshake:   "none",
+		Handshake:   s.handshake,
+		FalsePeers:  s.falsePeers,
 		Test:        o.Test(),
 	}
 	if s.X509 != nil {

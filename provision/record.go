@@ -65,9 +65,9 @@ func (u *unit) recall(ctx context.Context) (recorded, error) {
 	return recorded{entry, certificate}, err
 }
 
-// resume finishes a journey that stopped between the seal and the receipt. A sealed unit answers hello alone, so what it
-// carries is compared with the book, byte for byte. It rests on the unit's word that the unit behind the certificate is
-// this one; its key showed itself at install, in the run that sealed it.
+// resume finishes a journey that stopped between the seal and the receipt. What the unit carries is compared with the book,
+// byte for byte, and its key proves itself once more. A station is nobody to a sealed unit, so the handshake ends there; the
+// whole of it was made in the run that sealed the unit.
 func (u *unit) resume(ctx context.Context, g greeted) (*Receipt, error) {
 	entry, err := u.carried(ctx, g)
 	switch {
@@ -92,6 +92,11 @@ func (u *unit) resume(ctx context.Context, g greeted) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	u.begin(Handshake)
+	if err := (counterpart{u.conversation, u.chip, r.certificate, u.station.Order.Certificate}).prove(ctx); err != nil {
+		return nil, err
+	}
+	end.handshake = handshakeSealed
 	return u.close(ctx, end)
 }
 

@@ -26,7 +26,7 @@ var journeyStages = []struct {
 	has ledger.State // 0 = nothing
 }{
 	{Hello, 0}, {Prepare, 0}, {Prove, 0}, {Check, 0}, {Reserve, 0}, {Sign, ledger.Reserved}, {Commit, ledger.Reserved},
-	{Install, ledger.Committed}, {Seal, ledger.Committed}, {Close, ledger.Committed},
+	{Install, ledger.Committed}, {Handshake, ledger.Committed}, {Seal, ledger.Committed}, {Close, ledger.Committed},
 }
 
 // finish runs a unit to its end after something stopped it, when the book had this of it: the same serial number and, if

@@ -123,13 +123,18 @@ func (u *unit) install(ctx context.Context, r recorded) (installed, error) {
 }
 
 // seal closes the unit for good and reads every lock back.
-func (u *unit) seal(ctx context.Context, i installed) (sealed, error) {
+func (u *unit) seal(ctx context.Context, i shaken) (sealed, error) {
 	u.begin(Seal)
 	s, err := u.conversation.Seal(ctx)
 	if err != nil {
 		return sealed{}, fault(err)
 	}
-	return u.checkSeal(i.recorded, s)
+	end, err := u.checkSeal(i.recorded, s)
+	end.handshake = handshakeFull
+	if i.falsePeers {
+		end.falsePeers = falsePeersRefused
+	}
+	return end, err
 }
 
 // checkSeal believes the lock bytes, not the word of the unit: both zones are locked, and of the slots number 8, the
@@ -144,7 +149,7 @@ func (u *unit) checkSeal(r recorded, s link.Seal) (sealed, error) {
 	case s.Generation != 0:
 		return sealed{}, fmt.Errorf("chip %x: pairing record of generation %d in a new unit: %w", u.chip, s.Generation, ErrSetAside)
 	}
-	return sealed{r, s}, nil
+	return sealed{recorded: r, Seal: s}, nil
 }
 
 // verify checks an ECDSA signature, r then s, by a key given as X then Y, over SHA-256 of the statement.

@@ -40,6 +40,8 @@ type Station struct {
 	Now   func() time.Time // the station's clock
 	Baud  int              // of every port, bits a second
 	Watch func(Event)      // told of each stage as it begins, by every lane, which waits for it; nil = nobody
+
+	shift shift
 }
 
 // MaxLanes bounds the ports of one Run. A jig has 16 at most; the serial library waits with select(2), which takes
@@ -66,7 +68,7 @@ const (
 	Sign
 	Commit
 	Install
-	_ // the handshake, which this release does not make: its receipts say so
+	Handshake
 	Seal
 	Close
 )

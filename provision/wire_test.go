@@ -127,6 +127,18 @@ func TestLies(t *testing.T) {
 		{"a signature over other bytes", onRequest(verbInstall, func(q message) message { return q.with(3, [32]byte{1}) }), Install, []error{ErrSetAside}, ledger.Committed},
 		{"flash that fails", onReply(verbInstall, func(_, r message) message { return r.refused(link.StatusFlash, 0) }), Install, []error{ErrRetry}, ledger.Committed},
 
+		{"certificates of another unit", f.otherFirmware(func() *ecdsa.PrivateKey { return thief }, f.otherUnit()), Handshake, []error{ErrSetAside}, ledger.Committed},
+		{"its certificate without its key", f.otherFirmware(func() *ecdsa.PrivateKey { return thief }, nil), Handshake, []error{ErrSetAside}, ledger.Committed},
+		{"no message_2", onTurn(1, func(r message) message { return r.with(atResults+1, []byte{}) }), Handshake, []error{ErrRetry, link.ErrGarbage}, ledger.Committed},
+		{"a message_2 with a bit turned over", onTurn(1, func(r message) message { return r.with(atResults+1, flipped(r.bytes(atResults+1), 50)) }), Handshake, []error{ErrSetAside}, ledger.Committed},
+		{"a unit that refuses message_1", onTurn(1, func(r message) message { return r.with(atResults, link.Failed) }), Handshake, []error{ErrRetry}, ledger.Committed},
+		{"a message_1 of another method", onRequest(verbHandshake, func(q message) message { return q.with(4, flipped(q.bytes(4), 0)) }), Handshake, []error{ErrRetry}, ledger.Committed},
+		{"a unit that refuses the station", onTurn(3, func(r message) message { return r.with(atResults, link.Failed).with(atResults+2, 4) }), Handshake, []error{ErrSetAside}, ledger.Committed},
+		{"a unit that refuses message_3", onTurn(3, func(r message) message { return r.with(atResults, link.Failed) }), Handshake, []error{ErrRetry}, ledger.Committed},
+		{"a message_4 with a bit turned over", onTurn(3, func(r message) message { return r.with(atResults+1, flipped(r.bytes(atResults+1), 3)) }), Handshake, []error{ErrSetAside}, ledger.Committed},
+		{"an outcome that there is not", onTurn(3, func(r message) message { return r.with(atResults, 3) }), Handshake, []error{ErrRetry, link.ErrGarbage}, ledger.Committed},
+		{"a chip that fails in the handshake", onTurn(3, func(r message) message { return r.refused(link.StatusChip, 0xEE) }), Handshake, []error{ErrRetry}, ledger.Committed},
+
 		{"an open certificate slot", result(verbSeal, 0, link.Locks{0, 0, 0xFF, 0xFF}), Seal, []error{ErrSetAside}, ledger.Committed},
 		{"another slot locked as well", result(verbSeal, 0, link.Locks{0, 0, 0xFE, 0xFE}), Seal, []error{ErrSetAside}, ledger.Committed},
 		{"a pairing before its first", result(verbSeal, 1, 1), Seal, []error{ErrSetAside}, ledger.Committed},
@@ -224,6 +236,10 @@ func TestSealedLies(t *testing.T) {
 			f.failBehind(test.liar, s, u, Hello, test.want...)
 		})
 	}
+	f.failBehind(onTurn(1, func(r message) message { return r.with(atResults+1, flipped(r.bytes(atResults+1), 50)) }), s, u, Handshake, ErrSetAside)
 	f.finish(u, had)
 	f.audit(u)
+	if proven := f.handshakeOf(u); proven != "message_2" {
+		t.Errorf("the receipt says %q", proven)
+	}
 }
