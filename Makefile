@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan lint nocgo size bench fuzz clean
+.PHONY: all build demo test asan lint nocgo size bench fuzz proofs clean
 
 all: build
 
@@ -34,6 +34,11 @@ nocgo:
 size:
 	scripts/bootstrap size
 	go run ./scripts/size
+
+# Eva over everything that reads bytes from outside, for every length; REDUCED=1: the shortest and the longest inputs.
+proofs:
+	scripts/bootstrap proofs
+	go run ./scripts/proofs $(if $(REDUCED),-reduced)
 
 bench:
 	scripts/bootstrap test
