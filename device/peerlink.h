@@ -15,11 +15,13 @@
 #include "session.h"
 
 #define BM_PEERLINK_HEADER_SIZE 5 /* type, session 2, number, part */
-#define BM_PEERLINK_PART_MAX 128  /* bytes of a message in one frame */
-#define BM_PEERLINK_IN_SIZE BM_SIGNED_OBJECT_MAX
-#define BM_PEERLINK_OUT_SIZE (BM_PEERLINK_HEADER_SIZE + BM_SIGNED_OBJECT_MAX + BM_LINE_CRC_SIZE)
+#define BM_PEERLINK_PART_MAX 112  /* bytes of a message in one frame */
+#define BM_PEERLINK_PARTS_MAX 5   /* 560 bytes: a link of 557, a status list of 512 as a record */
+#define BM_PEERLINK_IN_SIZE (BM_PEERLINK_PARTS_MAX * BM_PEERLINK_PART_MAX)
+#define BM_PEERLINK_OUT_SIZE (BM_PEERLINK_HEADER_SIZE + BM_PEERLINK_IN_SIZE + BM_LINE_CRC_SIZE)
 #define BM_PEERLINK_FRAME_SIZE (BM_PEERLINK_HEADER_SIZE + BM_PEERLINK_PART_MAX + BM_LINE_CRC_SIZE)
-#define BM_PEERLINK_MESSAGE_MAX (BM_SIGNED_OBJECT_MAX - BM_RECORD_OVERHEAD - 1) /* bytes of an application's message */
+#define BM_PEERLINK_MESSAGE_MAX (BM_PEERLINK_IN_SIZE - BM_RECORD_OVERHEAD - 1) /* an application's, 547 */
+#define BM_PEERLINK_ID_SIZE 13     /* ID_CRED_x by hash, {22: [-15, 8 bytes]} */
 #define BM_CODE_SIZE 4 /* first bytes of SHA-256 of a unit's certificate, as on its label */
 
 /* What a product is told. */
@@ -27,8 +29,8 @@ enum bm_peerlink_event {
     BM_PEERLINK_READY = 1,       /* both units are paired with each other and messages may go; reason 1: paired just now, else 0 */
     BM_PEERLINK_FAILED = 2,      /* the meeting is over; reason says why. A session that was ready before still is */
     BM_PEERLINK_UNDELIVERED = 3, /* nobody acknowledged the message that was sent last: connect again */
-    BM_PEERLINK_RELEASED = 4,    /* the peer released the pairing and the board allowed it */
-    BM_PEERLINK_CLOSED = 5       /* the session is over; reason says why */
+    BM_PEERLINK_RELEASED = 4,    /* the pairing is released, by the peer or by a release that the root signed; the session is over */
+    BM_PEERLINK_CLOSED = 5       /* the session is over; reason says why, 0: the next one takes its place */
 };
 
 /* Why, beside enum bm_status (negative) and the number of a check of the peer's certificate (enum bm_check, enum
@@ -87,26 +89,26 @@ struct bm_peerlink_channel {
 /* One block of the caller's memory; all fields are private. */
 struct bm_peerlink {
     uint8_t stage;
-    uint8_t due;      /* what the handshake sends as soon as out is free */
-    uint8_t record;   /* what the session does */
+    uint8_t due;         /* what the handshake sends as soon as the line is free */
+    uint8_t answer;      /* the record that pairing sends then */
     uint8_t flags;
-    uint8_t restarts; /* after errors 2 and 3 */
-    uint8_t check;    /* of the peer's certificate, that did not hold */
-    uint8_t in_channel; /* whose message is in the buffer */
+    uint8_t restarts;    /* after errors 2 and 3 */
+    uint8_t check;       /* why the peer is refused, if it is for what it showed */
+    uint8_t in_channel;  /* whose message is in the buffer */
     uint8_t out_channel;
     uint8_t out_type;
-    uint8_t out_part; /* that waits for its acknowledgement; 0: none */
+    uint8_t out_part;    /* that waits for its acknowledgement; 0: none */
     uint8_t tries;
     uint16_t out_size;
-    uint16_t pause; /* milliseconds, the last one; 0: none since a success */
+    uint16_t pause;      /* milliseconds, the last one; 0: none since a success */
     uint32_t now;
     const struct bm_peerlink_config *config;
     struct bm_peerlink_timer timers[3];
     struct bm_peerlink_channel channels[2];
     struct bm_trust_version ours;
     struct bm_trust_version theirs;
-    struct bm_pairing peer; /* the record in flash; while it is open: the unit of this meeting */
-    uint8_t id[13];         /* the own ID_CRED_x by hash */
+    struct bm_pairing peer; /* the record in flash; while it is open, with the unit of this meeting */
+    uint8_t id[BM_PEERLINK_ID_SIZE]; /* the own ID_CRED_x by hash */
     struct bm_line line;
     struct bm_edhoc_config edhoc_config;
     struct bm_edhoc edhoc;
