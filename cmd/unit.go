@@ -124,7 +124,7 @@ func (p *program) writeInspection(r *provision.Inspection, v inspectionJSON) {
 	case !v.Checked:
 		verdict = "not verified: no bundle given"
 	}
-	possession := "possession of its key is not proven: it is neither installed nor sealed"
+	possession := "possession of its key is not proven"
 	if v.Proven {
 		possession = "possession of its key is proven"
 	}

@@ -25,7 +25,9 @@ enum {
     SEQUENCE_MAX = 255,
     REQUEST_ITEMS = 3,    /* session, sequence, verb */
     REPLY_ITEMS = 5,      /* session, sequence, verb, status, serial */
-    DIGITAL_SIGNATURE = 1 /* keyUsage */
+    DIGITAL_SIGNATURE = 1, /* keyUsage */
+    CHECK_OBJECT = 17,     /* these two go on from enum bm_peer_check */
+    CHECK_OLD = 18
 };
 
 /* What the station sent, and where the reply goes. */
@@ -491,6 +493,115 @@ static struct outcome handshake(struct bm_agent *a, struct call *c)
     return good;
 }
 
+/* What the trust store makes of a signed object; a refusal carries a check of docs/wire.md, status 6. */
+static struct outcome judged(const struct bm_agent *a, int status)
+{
+    switch (status) {
+    case BM_OK:
+        return good;
+    case BM_ERR_MALFORMED:
+        return refuse(MALFORMED, 0);
+    case BM_ERR_AUTH:
+        return refuse(REFUSED, CHECK_OBJECT);
+    case BM_ERR_STATE:
+        return refuse(REFUSED, CHECK_OLD);
+    case BM_ERR_SPACE:
+        return refuse(FLASH, 0);
+    default:
+        return chip_failed(a);
+    }
+}
+
+/* The image's anchor, which links continue. A unit whose order is of a later root is given both before install. */
+static struct outcome take_anchor(const struct bm_agent *a, const uint8_t anchor[BM_ANCHOR_SIZE])
+{
+    uint8_t digest[BM_HASH_SIZE];
+
+    bm_sha256(digest, anchor, BM_ANCHOR_SIZE);
+    if (!bm_equal(digest, a->image->anchor_hash, BM_HASH_SIZE)) {
+        return refuse(REFUSED, BM_CHECK_ANCHOR);
+    }
+    return bm_installed_write_anchor(a->port, anchor) == BM_OK ? good : refuse(FLASH, 0);
+}
+
+/* Link or list: take what a root signed, and say how far trust goes then. */
+static struct outcome take(struct bm_agent *a, struct call *c)
+{
+    struct bm_trust_version version;
+    struct survey s;
+
+    size_t size = bm_read(&c->arguments, BM_BYTES);
+    const uint8_t *object = bm_read_raw(&c->arguments, size);
+    if (!parsed(c, 1)) {
+        return refuse(MALFORMED, 0);
+    }
+    struct outcome o = survey_chip(a, &s);
+    if (o.status == OK && s.state != BM_UNIT_PREPARED && s.state != BM_UNIT_SEALED) {
+        o = refuse(STATE, s.state);
+    }
+    if (o.status != OK) {
+        return o;
+    }
+    if (c->verb == LIST) {
+        o = judged(a, bm_trust_list(a->port, object, size));
+    } else if (size == BM_ANCHOR_SIZE && s.state == BM_UNIT_PREPARED) {
+        o = take_anchor(a, object);
+    } else {
+        o = judged(a, bm_trust_link(a->port, object, size));
+    }
+    if (o.status != OK) {
+        return o;
+    }
+    if (bm_trust_version(a->port, &version) != BM_OK) {
+        return refuse(FLASH, 0);
+    }
+    begin(a, c, OK, 3);
+    bm_write(&c->reply, BM_UINT, version.epoch);
+    bm_write(&c->reply, BM_UINT, version.list_epoch);
+    bm_write(&c->reply, BM_UINT, version.list_number);
+    return good;
+}
+
+/* End the unit's pairing with what a root signed for it. */
+static struct outcome release(struct bm_agent *a, struct call *c)
+{
+    const struct bm_identity *own = a->identity;
+    struct bm_certificate unit;
+    struct bm_pairing pairing;
+    struct survey s;
+
+    size_t size = bm_read(&c->arguments, BM_BYTES);
+    const uint8_t *object = bm_read_raw(&c->arguments, size);
+    if (!parsed(c, 1)) {
+        return refuse(MALFORMED, 0);
+    }
+    struct outcome o = survey(a, &s);
+    if (o.status != OK) {
+        return o;
+    }
+    if (s.state != BM_UNIT_SEALED || bm_c509_unit(&unit, own->id + own->unit_at, own->unit_size) != BM_OK) {
+        return refuse(STATE, s.state);
+    }
+    if (bm_pairing_read(a->port, &pairing) != BM_OK) {
+        return refuse(FLASH, 0);
+    }
+    if (pairing.state != BM_PAIRING_PAIRED) {
+        return refuse(STATE, s.state);
+    }
+    o = judged(a, bm_trust_release(a->port, unit.subject, pairing.generation, object, size));
+    if (o.status != OK) {
+        return o;
+    }
+    pairing.state = BM_PAIRING_OPEN;
+    pairing.generation++;
+    if (bm_pairing_write(a->port, &pairing) != BM_OK) {
+        return refuse(FLASH, 0);
+    }
+    begin(a, c, OK, 1);
+    bm_write(&c->reply, BM_UINT, pairing.generation);
+    return good;
+}
+
 static struct outcome execute(struct bm_agent *a, struct call *c)
 {
     if (c->verb != HANDSHAKE) {
@@ -509,6 +620,11 @@ static struct outcome execute(struct bm_agent *a, struct call *c)
         return handshake(a, c);
     case SEAL:
         return seal(a, c);
+    case LINK:
+    case LIST:
+        return take(a, c);
+    case RELEASE:
+        return release(a, c);
     default:
         return not_now(a);
     }

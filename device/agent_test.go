@@ -50,7 +50,9 @@ func TestStates(t *testing.T) {
 		verbInstall:   {no, 0, 0, no, no},
 		verbSeal:      {no, no, 0, no, no},
 		verbHandshake: {no, no, 0, 0, no},
-		7:             {no, no, no, no, no},
+		verbLink:      {no, statusMalformed, statusMalformed, statusMalformed, no},
+		verbList:      {no, statusMalformed, statusMalformed, statusMalformed, no},
+		verbRelease:   {no, no, no, no, no},
 		99:            {no, no, no, no, no},
 		1 << 31:       {no, no, no, no, no},
 	}
@@ -74,6 +76,8 @@ func TestStates(t *testing.T) {
 					r = b.turn(t, 0, nil).reply
 				case verbSeal:
 					r = sealStep(t, b)
+				case verbLink, verbList, verbRelease:
+					r = b.call(t, verb, []byte{1})
 				default:
 					r = b.call(t, verb)
 				}

@@ -175,6 +175,9 @@ const (
 	verbInstall   = 4
 	verbHandshake = 5
 	verbSeal      = 6
+	verbLink      = 7
+	verbList      = 8
+	verbRelease   = 9
 )
 
 // statuses of docs/wire.md.

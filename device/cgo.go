@@ -4,3 +4,6 @@ package device
 
 // #cgo CFLAGS: -std=c99 -Wall -Wextra -Wconversion -O2
 import "C"
+
+// Available says whether this program has the C library: nil, or ErrNoCgo.
+func Available() error { return nil }

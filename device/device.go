@@ -8,4 +8,4 @@ package device
 import "errors"
 
 // ErrNoCgo says that this program cannot run the C library.
-var ErrNoCgo = errors.New("this birthmark was built without cgo, so simulated units are not available; use a build with cgo")
+var ErrNoCgo = errors.New("this birthmark was built without cgo, so handshakes and simulated units are not available; use a build with cgo")

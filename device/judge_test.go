@@ -14,6 +14,7 @@ import (
 // factory is what stands behind one birth; a test breaks a part of it before or after signing.
 type factory struct {
 	root, order, unit     *ecdsa.PrivateKey
+	next                  *ecdsa.PrivateKey // the root after it
 	anchor                []byte
 	orderItems, unitItems items
 	anchorHash            [32]byte // of the image
@@ -21,8 +22,8 @@ type factory struct {
 }
 
 func newFactory(t testing.TB) *factory {
-	f := &factory{root: newKey(t), order: newKey(t), unit: newKey(t), product: testProduct}
-	next := sha256.Sum256(publicKey(t, newKey(t)))
+	f := &factory{root: newKey(t), next: newKey(t), order: newKey(t), unit: newKey(t), product: testProduct}
+	next := sha256.Sum256(publicKey(t, f.next))
 	f.anchor = append(append([]byte{1, 3}, publicKey(t, f.root)...), next[:]...)
 	f.anchorHash = sha256.Sum256(f.anchor)
 	f.orderItems, f.unitItems = orderItems(t, f.order), unitItems(t, f.unit)

@@ -91,6 +91,7 @@ func TestMalformed(t *testing.T) {
 		{verbInstall, challenge[1:], anchor, []byte{}, []byte{}}, {verbInstall, challenge, anchor[1:], []byte{}, []byte{}},
 		{verbInstall, challenge, anchor, "", []byte{}}, {verbInstall, challenge, anchor, []byte{}, 0},
 		{verbInstall, challenge, anchor, []byte{}, []byte{}, nil},
+		{verbLink}, {verbLink, "1"}, {verbList, []byte{1}, 0}, {verbRelease, nil},
 		{verbHandshake}, {verbHandshake, 1}, {verbHandshake, 1, []byte{}}, {verbHandshake, 0, []byte{1}}, {verbHandshake, 5, []byte{1}},
 		{verbHandshake, -1, []byte{1}}, {verbHandshake, 1, "1"}, {verbHandshake, 1, []byte{1}, 0}, {verbHandshake, 4, []byte{}},
 	} {

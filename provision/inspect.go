@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/device"
 	"github.com/birthmark/birthmark/ledger"
 	"github.com/birthmark/birthmark/link"
 )
@@ -34,7 +35,7 @@ func Inspect(ctx context.Context, path string, baud int) (*Inspection, error) {
 		return nil, fault(err)
 	}
 	i, err := inspect(h)
-	if err == nil && i.Unit != nil && (i.State == link.Installed || i.State == link.Sealed) {
+	if err == nil && i.Unit != nil && device.Available() == nil && (i.State == link.Installed || i.State == link.Sealed) {
 		err = counterpart{conversation, i.Chip, i.Unit, i.Order}.prove(ctx)
 		i.Proven = err == nil
 	}

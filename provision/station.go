@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/device"
 	"github.com/birthmark/birthmark/ledger"
 	"github.com/birthmark/birthmark/link"
 )
@@ -94,10 +95,13 @@ type Result struct {
 // order that is used up: units that were begun under it can still be finished.
 //
 // Errors wrap ca.ErrTest (test and production mixed), ca.ErrPolicy (order expired or not yet valid, of another station or
-// another key), ledger.ErrOtherAuthority, ledger.ErrConflict (the book has another order of this number or range), or
+// another key), device.ErrNoCgo since stage 9 needs the library, ledger.ErrOtherAuthority, ledger.ErrConflict (the book has another order of this number or range), or
 // what the book's disk says.
 func (s *Station) CheckReady(ctx context.Context) error {
 	if err := s.Order.Usable(s.Test, s.Now()); err != nil {
+		return err
+	}
+	if err := device.Available(); err != nil {
 		return err
 	}
 	number := s.Order.Number()
