@@ -19,6 +19,17 @@ package device
 #undef bm_hmac_start
 #undef bm_hmac_final
 #undef bm_edhoc_kdf
+
+static int aes_fails(void *user, const uint8_t *key, uint8_t *block)
+{
+	(void)user, (void)key, (void)block;
+	return BM_ERR_PORT;
+}
+
+static void break_aes(struct bm_port *port)
+{
+	port->aes = aes_fails;
+}
 */
 import "C"
 
@@ -91,4 +102,30 @@ func (h *Handshake) th() []byte {
 // setMemory goes back to what memory gave.
 func (h *Handshake) setMemory(b []byte) {
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(h.c.edhoc)), C.bm_edhoc_size()), b)
+}
+
+// wiped says whether nothing is left but what an error message needs.
+func (h *Handshake) wiped() bool {
+	left := *h.c.edhoc
+	left.config, left.error = nil, 0
+	return left == C.struct_bm_edhoc{}
+}
+
+// breakAES lets the block cipher fail from now on.
+func (h *Handshake) breakAES() { C.break_aes(&h.c.port) }
+
+// restart begins anew with another port and other choices.
+func (h *Handshake) restart(role Role, usage, uses, methods uint8, suites []byte, selected int) int {
+	h.c.port.key_usage, h.c.port.ephemeral_uses = C.uint8_t(usage), C.uint8_t(uses)
+	h.c.config.methods, h.c.config.selected = C.uint8_t(methods), C.uint8_t(selected)
+	h.c.config.suites, h.c.config.suite_count = h.bytes(suites), C.uint8_t(len(suites))
+	return int(C.bm_edhoc_start(h.c.edhoc, &h.c.config, C.int(role)))
+}
+
+// keyUsage is one of enum bm_key_usage.
+func keyUsage(agreement bool) uint8 {
+	if agreement {
+		return C.BM_KEY_AGREEMENT
+	}
+	return C.BM_DIGITAL_SIGNATURE
 }

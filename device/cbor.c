@@ -73,10 +73,12 @@ void bm_read_skip(struct bm_reader *r)
         size_t rest = r->size - r->at; /* each item takes a byte at least, so no sum below overflows */
         if (major == BM_BYTES || major == BM_TEXT) {
             (void)bm_read_raw(r, argument);
+        } else if (major == BM_ARRAY || major == BM_MAP) {
+            items += argument > rest ? rest + 1 : argument << (major == BM_MAP);
         } else if (major == BM_TAG) {
             items++;
-        } else if (major == BM_ARRAY || major == BM_MAP) {
-            items += argument <= rest ? argument << (major == BM_MAP) : rest + 1;
+        } else if (major == BM_SIMPLE && argument > 23) {
+            r->bad = 1;
         }
         r->bad |= items > rest + 1;
     }

@@ -4,7 +4,10 @@ package device
 
 import (
 	"bytes"
+	"strings"
 	"testing"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 func TestReadHead(t *testing.T) {
@@ -121,6 +124,60 @@ func FuzzHead(f *testing.F) {
 			if size != len(encoded)+1 || !bytes.Equal(again[:len(encoded)], encoded) {
 				t.Fatalf("%x was read as %d, %d, which is %x", encoded, major, argument, again)
 			}
+		}
+	})
+}
+
+// Whole items of every kind, deep ones too; whatever follows stays.
+func TestSkipItem(t *testing.T) {
+	deep := strings.Repeat("81", 500) + "00"
+	for _, encoded := range []string{
+		"00", "1818", "1affffffff", "20", "3903e7", "40", "4101", "60", "6161", "80", "820102", "a0", "a10102", "a2010203820405",
+		"c100", "d82063613a62", "d820c100", "e0", "f4", "f5", "f6", "f7", "83a0808140", "a1a1010243000000", deep,
+	} {
+		b := unhex(t, encoded)
+		if size, err := skipItem(append(b, 0xff, 0)); err != nil || size != len(b) {
+			t.Errorf("%.20s: %d, %v", encoded, size, err)
+		}
+		for cut := range b {
+			if size, err := skipItem(b[:cut]); err == nil {
+				t.Errorf("%.20s cut to %d: %d", encoded, cut, size)
+			}
+		}
+	}
+	for _, encoded := range []string{
+		"", "1817", "5f4100ff", "7fff", "9fff", "bfff", "ff", "f800", "f818", "f820", "f8ff", "f90000", "f93c00", "fa3f800000",
+		"fb3ff0000000000000", "1b0000000100000000", "9affffffff", "baffffffff", "9a80000000", "ba80000000", "9a00010000", "5affffffff",
+		"da00010000", "a101", "8200", "81" + "9affffffff", "a1" + "9affffffff" + "00",
+	} {
+		if size, err := skipItem(unhex(t, encoded)); err == nil {
+			t.Errorf("%s: %d", encoded, size)
+		}
+	}
+}
+
+// What the library passes over is one item to another decoder too.
+func FuzzSkipItem(f *testing.F) {
+	for _, seed := range []string{"00", "a10102", "d82063613a62", "9affffffff", "f818", "8183a0f440"} {
+		f.Add(unhex(f, seed))
+	}
+	options := cbor.DecOptions{
+		IndefLength: cbor.IndefLengthForbidden, MaxNestedLevels: 65535, MaxArrayElements: 1<<31 - 1, MaxMapPairs: 1<<31 - 1,
+	}
+	mode, err := options.DecMode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, encoded []byte) {
+		if len(encoded) > 4096 {
+			return
+		}
+		size, err := skipItem(encoded)
+		if err != nil {
+			return
+		}
+		if err := mode.Wellformed(encoded[:size]); err != nil {
+			t.Fatalf("%x: %v", encoded[:size], err)
 		}
 	})
 }

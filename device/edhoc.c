@@ -563,8 +563,13 @@ static int read_message_1(struct bm_edhoc *e, struct bm_reader *r)
 static int read_error(struct bm_edhoc *e, struct bm_reader *r)
 {
     struct bm_edhoc_config *config = e->config;
-    uint32_t code = bm_read(r, BM_UINT);
+    int is_negative = bm_read_peek(r) == BM_NINT;
+    uint32_t code = bm_read(r, is_negative ? BM_NINT : BM_UINT);
     int status = BM_ERR_PEER;
+
+    if (is_negative) {
+        code = 0; /* none that is known here */
+    }
 
     if (INITIATOR && code == 2 && e->state == 2) {
         int selected;

@@ -84,7 +84,7 @@ void bm_read_expect(struct bm_reader *r, enum bm_major major, uint32_t argument)
 const uint8_t *bm_read_raw(struct bm_reader *r, size_t size);
 /* The content of a byte string of exactly size bytes; NULL after an error. */
 const uint8_t *bm_read_bytes(struct bm_reader *r, size_t size);
-/* Pass over the next item whole. That a map's keys are in order is not checked. */
+/* Pass over the next item whole. Floats and simple values from 24 on are refused; that a map's keys are in order is not checked. */
 void bm_read_skip(struct bm_reader *r);
 /* BM_OK if every read held and nothing follows, else BM_ERR_MALFORMED. */
 BM_MUST_CHECK int bm_read_end(const struct bm_reader *r);
