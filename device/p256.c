@@ -110,9 +110,7 @@ static int is_root(const element y, element square, wide t)
  * 2^254 - 2^222 + 2^190 + 2^94; the first of its bits is spent on the copy. */
 static void root(element y, const element square, wide t)
 {
-    for (unsigned i = 0; i < LIMBS; i++) {
-        y[i] = square[i];
-    }
+    bm_copy((uint8_t *)y, (const uint8_t *)square, sizeof(element));
     for (unsigned bit = 253; bit-- > 0;) {
         product(y, y, y, t);
         if (bit >= 222 || bit == 190 || bit == 94) {
@@ -134,7 +132,7 @@ static void negate(element y, wide t)
 static int load(element out, const uint8_t bytes[32], wide t)
 {
     for (unsigned i = 0; i < LIMBS; i++) {
-        out[i] = (uint16_t)bm_get(bytes + 30 - 2 * i, 2);
+        out[i] = (uint16_t)(bytes[30 - 2 * i] << 8 | bytes[31 - 2 * i]);
         t[i] = out[i];
     }
     return carry(t, 1) == 0;
