@@ -5,6 +5,7 @@ package figures
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -51,6 +52,9 @@ func Write(name string, list []Figure) error {
 func number(f *float64) string {
 	if f == nil {
 		return ""
+	}
+	if *f == math.Trunc(*f) {
+		return fmt.Sprintf("%.0f", *f)
 	}
 	return fmt.Sprintf("%.4g", *f)
 }

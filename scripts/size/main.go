@@ -1,14 +1,13 @@
-// Size compiles the C library for Cortex-M0+ and reports, into build/size.json, the bytes of text of each file and the
-// worst stack of each entry point, from the compiler's call graph.
-//
-// Stack: a call through struct bm_port is counted as the deepest of the functions that the ATECC608 driver puts there; a call
-// through the driver's bus or struct bm_board is the board's own code and counts nothing. A cycle in the graph is an error:
-// the library does not recurse.
+// Size builds the C library for Cortex-M0+ and measures what it costs: bytes of text as the linker leaves them, the contexts,
+// and the stack, both painted in an emulator (stack.go) and bounded by the call graph (graph.go). Figures go to
+// build/size.json. docs/size.csv holds the budgets, one of which exceeded is an error, and the figures of the last commit;
+// -commit writes them.
 package main
 
 import (
-	"bufio"
+	"encoding/csv"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,62 +22,233 @@ import (
 
 const (
 	compiler = "arm-none-eabi-gcc"
-	driver   = "port_atecc608.c"
+	table    = "docs/size.csv"
 )
 
-// ports are the driver's functions that a board puts into struct bm_port.
-var ports = []string{"bm_atecc608_random", "bm_atecc608_public_key", "bm_atecc608_sign", "bm_atecc608_verify"}
+var flags = []string{"-std=c99", "-Os", "-mcpu=cortex-m0plus", "-mthumb", "-ffreestanding", "-ffunction-sections", "-fdata-sections",
+	"-fno-thread-jumps", "-fno-move-loop-invariants", "-fcallgraph-info=su", "-Idevice"}
 
-var flags = []string{"-std=c99", "-Os", "-mcpu=cortex-m0plus", "-mthumb", "-ffreestanding", "-ffunction-sections", "-fcallgraph-info=su"}
+// An image is what one product would link: every public function of some headers, the files that serve them, and stubs for what
+// lies outside the budget.
+type image struct {
+	name    string
+	headers []string
+	files   []string
+	stubs   []string
+	defines []string
+}
+
+var (
+	edhocFiles   = []string{"edhoc.c", "cbor.c", "hkdf.c", "bytes.c"}
+	libraryFiles = []string{"edhoc.c", "cbor.c", "hkdf.c", "bytes.c", "sha256.c", "p256.c", "ccm.c", "c509.c", "trust.c", "flash.c",
+		"pairing.c", "session.c", "peerlink.c", "policy.c", "line.c", "crc16.c"}
+	primitives = []string{"bm_sha256", "bm_sha256_init", "bm_sha256_update", "bm_sha256_final", "bm_p256_recover", "bm_ccm"}
+)
+
+var images = []image{
+	{name: "edhoc_all", headers: []string{"edhoc.h"}, files: edhocFiles, stubs: primitives},
+	{name: "edhoc_initiator_method0", headers: []string{"edhoc.h"}, files: edhocFiles, stubs: primitives,
+		defines: []string{"-DBM_CONFIG_NO_RESPONDER", "-DBM_CONFIG_NO_STATIC_DH"}},
+	{name: "edhoc_responder_method0", headers: []string{"edhoc.h"}, files: edhocFiles, stubs: primitives,
+		defines: []string{"-DBM_CONFIG_NO_INITIATOR", "-DBM_CONFIG_NO_STATIC_DH"}},
+	{name: "library_all", headers: []string{"edhoc.h", "session.h", "trust.h", "pairing.h", "peerlink.h", "policy.h"},
+		files: libraryFiles},
+}
 
 func main() {
-	if err := run(); err != nil {
+	commit := flag.Bool("commit", false, "write the figures into "+table)
+	flag.Parse()
+	if err := run(*commit); err != nil {
 		fmt.Fprintln(os.Stderr, "size:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
-	files, err := filepath.Glob("device/*.c")
-	if err != nil || len(files) == 0 {
-		return errors.Join(err, errors.New("no device/*.c here; run from the top of the repository"))
-	}
+func run(commit bool) error {
 	folder, err := os.MkdirTemp("", "birthmark-size-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	graph := newGraph()
-	var list []figures.Figure
-	total := 0.0
-	for _, file := range files {
-		object := filepath.Join(folder, strings.TrimSuffix(filepath.Base(file), ".c")+".o")
-		if err := command(compiler, append(slices.Clone(flags), "-c", file, "-o", object)...); err != nil {
-			return err
-		}
-		text, err := textBytes(object)
-		if err != nil {
-			return err
-		}
-		total += text
-		list = append(list, figures.Figure{Name: filepath.Base(file), Value: text, Unit: "B"})
-		if err := graph.read(strings.TrimSuffix(object, ".o")+".ci", filepath.Base(file)); err != nil {
-			return err
-		}
-	}
-	list = append(list, figures.Figure{Name: "all", Value: total, Unit: "B", Note: "every file whole, before the linker drops what is not used"})
-	entries, err := graph.entries()
+	rows, err := readTable()
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		stack, err := graph.worst(entry, nil)
-		if err != nil {
-			return err
-		}
-		list = append(list, figures.Figure{Name: "stack " + entry, Value: float64(stack), Unit: "B"})
+	measured, err := measure(folder)
+	if err != nil {
+		return err
 	}
-	return figures.Write("size", list)
+
+	var list []figures.Figure
+	var over []error
+	for _, m := range measured {
+		i := slices.IndexFunc(rows, func(r row) bool { return r.name == m.Name })
+		if i < 0 {
+			rows = append(rows, row{name: m.Name})
+			i = len(rows) - 1
+		}
+		if rows[i].budget > 0 {
+			m.Bar = figures.Of(float64(rows[i].budget))
+			if m.Value > *m.Bar {
+				over = append(over, fmt.Errorf("%s: %.0f B, and the budget is %d", m.Name, m.Value, rows[i].budget))
+			}
+		}
+		if change := int(m.Value) - rows[i].figure; change != 0 {
+			m.Note = strings.TrimSpace(fmt.Sprintf("%+d %s", change, m.Note))
+		}
+		rows[i].figure = int(m.Value)
+		list = append(list, m)
+	}
+	if err := figures.Write("size", list); err != nil {
+		return err
+	}
+	if commit {
+		over = append(over, writeTable(rows))
+	}
+	return errors.Join(over...)
+}
+
+func measure(folder string) ([]figures.Figure, error) {
+	sizes := map[string]int{}
+	for _, i := range images {
+		size, err := i.link(folder)
+		if err != nil {
+			return nil, err
+		}
+		sizes[i.name] = size
+	}
+	context, err := contexts(folder)
+	if err != nil {
+		return nil, err
+	}
+	peak, err := paintedStack(folder)
+	if err != nil {
+		return nil, err
+	}
+	oneRole := max(sizes["edhoc_initiator_method0"], sizes["edhoc_responder_method0"])
+	list := []figures.Figure{
+		{Name: "edhoc_all", Value: float64(sizes["edhoc_all"]), Unit: "B"},
+		{Name: "one_role_method0", Value: float64(oneRole), Unit: "B"},
+		{Name: "library_all", Value: float64(sizes["library_all"]), Unit: "B"},
+		{Name: "context", Value: float64(context), Unit: "B"},
+		{Name: "stack_peak", Value: float64(peak), Unit: "B", Note: "painted"},
+	}
+
+	sources, err := filepath.Glob("device/*.c")
+	if err != nil {
+		return nil, err
+	}
+	graph := newGraph()
+	for _, source := range sources {
+		if constrained(source) {
+			continue
+		}
+		object, err := compile(folder, source)
+		if err != nil {
+			return nil, err
+		}
+		text, err := text(object)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, figures.Figure{Name: filepath.Base(source), Value: float64(text), Unit: "B"})
+		if err := graph.read(strings.TrimSuffix(object, ".o")+".ci", filepath.Base(source)); err != nil {
+			return nil, err
+		}
+	}
+	stacks, err := graph.stacks()
+	return append(list, stacks...), err
+}
+
+// constrained says that a file is built only under a tag, for a host.
+func constrained(source string) bool {
+	text, err := os.ReadFile(source)
+	return err == nil && strings.HasPrefix(string(text), "//go:build")
+}
+
+func compile(folder, source string, defines ...string) (object string, err error) {
+	object = filepath.Join(folder, strings.TrimSuffix(filepath.Base(source), ".c")+".o")
+	return object, command(compiler, slices.Concat(flags, defines, []string{"-c", source, "-o", object})...)
+}
+
+// link gives the bytes that the image takes in flash, without its stubs, which have a section of their own.
+func (i image) link(folder string) (int, error) {
+	arguments := []string{"-nostdlib", "-mcpu=cortex-m0plus", "-mthumb", "-Wl,--gc-sections", "-Wl,-e,0"}
+	for _, file := range i.files {
+		object, err := compile(folder, filepath.Join("device", file), i.defines...)
+		if err != nil {
+			return 0, err
+		}
+		arguments = append(arguments, object)
+	}
+	roots, err := functions(i.headers)
+	if err != nil {
+		return 0, err
+	}
+	for _, root := range roots {
+		arguments = append(arguments, "-Wl,-u,"+root)
+	}
+	var stubs strings.Builder
+	for _, name := range i.stubs {
+		fmt.Fprintf(&stubs, "__attribute__((section(\"stubs\"))) int %s(void) { return 0; }\n", name)
+	}
+	source := filepath.Join(folder, "stubs.c")
+	if err := os.WriteFile(source, []byte(stubs.String()), 0o644); err != nil {
+		return 0, err
+	}
+	object, err := compile(folder, source)
+	if err != nil {
+		return 0, err
+	}
+	out := filepath.Join(folder, i.name+".elf")
+	if err := command(compiler, append(arguments, object, "-lc_nano", "-lgcc", "-o", out)...); err != nil {
+		return 0, err
+	}
+	total := 0
+	for _, name := range []string{".text", ".rodata", ".data", ".ARM.exidx", ".ARM.extab"} {
+		size, err := section(out, name)
+		if err != nil {
+			return 0, err
+		}
+		total += size
+	}
+	return total, nil
+}
+
+var prototype = regexp.MustCompile(`\b(bm_[a-z0-9_]+)\(`)
+
+// functions are those that headers declare: prototypes begin a line, fields of structs and comments do not.
+func functions(headers []string) ([]string, error) {
+	var list []string
+	for _, header := range headers {
+		text, err := os.ReadFile(filepath.Join("device", header))
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "/*") || strings.HasPrefix(line, "#") {
+				continue
+			}
+			if m := prototype.FindStringSubmatch(line); m != nil && !slices.Contains(list, m[1]) {
+				list = append(list, m[1])
+			}
+		}
+	}
+	return list, nil
+}
+
+// contexts is what a handshake and a session take of the caller's memory.
+func contexts(folder string) (int, error) {
+	source := filepath.Join(folder, "context.c")
+	text := "#include \"session.h\"\nchar context[sizeof(struct bm_edhoc) + sizeof(struct bm_session)];\n"
+	if err := os.WriteFile(source, []byte(text), 0o644); err != nil {
+		return 0, err
+	}
+	object, err := compile(folder, source)
+	if err != nil {
+		return 0, err
+	}
+	return section(object, ".bss.context")
 }
 
 func command(name string, args ...string) error {
@@ -88,11 +258,11 @@ func command(name string, args ...string) error {
 	return nil
 }
 
-// textBytes is the size of code and constants.
-func textBytes(object string) (float64, error) {
+// text is the size of code and constants.
+func text(object string) (int, error) {
 	out, err := exec.Command("arm-none-eabi-size", object).Output()
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("arm-none-eabi-size %s: %w", object, err)
 	}
 	lines := strings.Split(string(out), "\n")
 	if len(lines) < 2 {
@@ -102,92 +272,68 @@ func textBytes(object string) (float64, error) {
 	if len(fields) < 3 || fields[1] != "0" || fields[2] != "0" {
 		return 0, fmt.Errorf("%s has data or bss, and the library has no globals: %q", object, lines[1])
 	}
-	return strconv.ParseFloat(fields[0], 64)
+	return strconv.Atoi(fields[0])
 }
 
-// graph is who calls whom, from gcc's -fcallgraph-info.
-type graph struct {
-	frame map[string]int // bytes of stack of each function
-	file  map[string]string
-	calls map[string][]string
-}
-
-func newGraph() *graph {
-	return &graph{frame: map[string]int{}, file: map[string]string{}, calls: map[string][]string{}}
-}
-
-var (
-	nodeLine  = regexp.MustCompile(`^node: \{ title: "([^"]+)" label: "[^"]*\\n(\d+) bytes \(([a-z,]+)\)`)
-	prototype = regexp.MustCompile(`\bbm_[a-z0-9_]+\(`)
-	edgeLine  = regexp.MustCompile(`^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"`)
-)
-
-const indirect = "__indirect_call"
-
-func (g *graph) read(path, file string) error {
-	f, err := os.Open(path)
+// section is the size of one section, 0 if there is none.
+func section(object, name string) (int, error) {
+	out, err := exec.Command("arm-none-eabi-size", "-A", object).Output()
 	if err != nil {
-		return err
+		return 0, fmt.Errorf("arm-none-eabi-size %s: %w", object, err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == name {
+			return strconv.Atoi(fields[1])
+		}
+	}
+	return 0, nil
+}
+
+// A row is a line of the table; budget is 0 where there is none.
+type row struct {
+	name           string
+	budget, figure int
+}
+
+func readTable() ([]row, error) {
+	f, err := os.Open(table)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if m := nodeLine.FindStringSubmatch(lines.Text()); m != nil {
-			if m[3] != "static" {
-				return fmt.Errorf("%s: its stack is %q, and the library's is fixed", m[1], m[3])
-			}
-			bytes, err := strconv.Atoi(m[2])
-			if err != nil {
-				return err
-			}
-			g.frame[m[1]], g.file[m[1]] = bytes, file
-		}
-		if m := edgeLine.FindStringSubmatch(lines.Text()); m != nil {
-			g.calls[m[1]] = append(g.calls[m[1]], m[2])
-		}
+	records, err := csv.NewReader(f).ReadAll()
+	if err != nil || len(records) == 0 {
+		return nil, fmt.Errorf("%s: no table: %w", table, err)
 	}
-	return lines.Err()
+	var rows []row
+	for _, record := range records[1:] {
+		r := row{name: record[0]}
+		for i, to := range []*int{&r.budget, &r.figure} {
+			if record[i+1] == "" {
+				continue
+			}
+			if *to, err = strconv.Atoi(record[i+1]); err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", table, r.name, err)
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
 }
 
-// entries are the functions of the library that its headers for others declare.
-func (g *graph) entries() ([]string, error) {
-	var list []string
-	for _, header := range []string{"birthmark.h", "agent.h", "port_atecc608.h"} {
-		text, err := os.ReadFile(filepath.Join("device", header))
-		if err != nil {
-			return nil, err
+func writeTable(rows []row) error {
+	var out strings.Builder
+	w := csv.NewWriter(&out)
+	records := [][]string{{"name", "budget", "figure"}}
+	for _, r := range rows {
+		budget := ""
+		if r.budget > 0 {
+			budget = strconv.Itoa(r.budget)
 		}
-		for _, name := range prototype.FindAllString(string(text), -1) {
-			name = strings.TrimSuffix(name, "(")
-			if _, defined := g.frame[name]; defined && !slices.Contains(list, name) {
-				list = append(list, name)
-			}
-		}
+		records = append(records, []string{r.name, budget, strconv.Itoa(r.figure)})
 	}
-	return list, nil
-}
-
-// worst is the deepest stack from a function down, in bytes.
-func (g *graph) worst(name string, path []string) (int, error) {
-	if slices.Contains(path, name) {
-		return 0, fmt.Errorf("recursion: %s", strings.Join(append(path, name), " -> "))
+	if err := w.WriteAll(records); err != nil {
+		return err
 	}
-	path = append(path, name)
-	deepest := 0
-	for _, callee := range g.calls[name] {
-		targets := []string{callee}
-		if callee == indirect {
-			if targets = ports; g.file[name] == driver {
-				targets = nil
-			}
-		}
-		for _, target := range targets {
-			below, err := g.worst(target, path)
-			if err != nil {
-				return 0, err
-			}
-			deepest = max(deepest, below)
-		}
-	}
-	return g.frame[name] + deepest, nil
+	return os.WriteFile(table, []byte(out.String()), 0o644)
 }
