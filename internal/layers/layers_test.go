@@ -27,6 +27,7 @@ var allowed = map[string][]string{
 	"templates": {},
 
 	"scripts/bench":   {"ca", "device", "hsm", "ledger", "link/sim", "provision", "scripts/figures", "templates"},
+	"scripts/proofs":  {"scripts/figures"},
 	"scripts/size":    {"scripts/figures"},
 	"scripts/figures": {},
 }
