@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan lint nocgo size bench fuzz proofs clean
+.PHONY: all build demo test asan psa lint nocgo size bench fuzz proofs clean
 
 all: build
 
@@ -22,6 +22,11 @@ test:
 asan:
 	scripts/bootstrap test
 	go test -asan ./device
+
+# The port to PSA Crypto, on the Mbed TLS of Debian.
+psa:
+	scripts/bootstrap lib
+	go test -tags psa ./device -run PSA
 
 lint:
 	scripts/bootstrap lint
