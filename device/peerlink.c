@@ -71,6 +71,15 @@ static void tell(const struct bm_peerlink *p, int event, int reason)
     p->config->changed(p->config->user, event, reason);
 }
 
+/* Send a frame behind a zero, which ends whatever the peer has half received: a lost end then costs that frame alone. */
+static void send_frame(const struct bm_peerlink *p, uint8_t *frame, size_t size)
+{
+    static const uint8_t end = 0;
+
+    p->config->send(p->config->user, &end, 1);
+    bm_line_send(p->config->send, p->config->user, frame, size);
+}
+
 /* The part that waits, as a frame: header, data and room for the CRC. Its header lies over the end of the part before it, which is
  * through. */
 static uint8_t *frame_of_part(const struct bm_peerlink *p)
@@ -91,7 +100,7 @@ static void send_part(struct bm_peerlink *p)
     frame[AT_NUMBER] = c->out_number;
     frame[AT_PART] = p->out_part;
     bm_copy(after, frame + size, sizeof after);
-    bm_line_send(p->config->send, p->config->user, frame, size);
+    send_frame(p, frame, size);
     bm_copy(frame + size, after, sizeof after);
     set_timer(p, RETRY, RETRY_MS);
 }
@@ -684,7 +693,7 @@ static void acknowledge(const struct bm_peerlink *p, const uint8_t *frame)
 
     bm_copy(out, frame, HEADER);
     out[0] = ACKNOWLEDGEMENT;
-    bm_line_send(p->config->send, p->config->user, out, HEADER);
+    send_frame(p, out, HEADER);
 }
 
 /* Take a frame that carries a part, with size bytes of data. */

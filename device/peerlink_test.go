@@ -102,7 +102,35 @@ type node struct {
 	peer    *Peer
 	options PeerOptions
 	events  []PeerEvent
-	off     bool // without a supply
+	off     bool                   // without a supply
+	failing func(call string) bool // whether this call of the flash fails: read, program, erase
+}
+
+// failingFlash is a node's flash with the calls that fail.
+type failingFlash struct{ n *node }
+
+func (f failingFlash) fails(call string) bool { return f.n.failing != nil && f.n.failing(call) }
+func (f failingFlash) PageSize() int          { return f.n.flash.PageSize() }
+
+func (f failingFlash) Read(page, offset int, out []byte) error {
+	if f.fails("read") {
+		return errFlash
+	}
+	return f.n.flash.Read(page, offset, out)
+}
+
+func (f failingFlash) Program(page, offset int, data []byte) error {
+	if f.fails("program") {
+		return errFlash
+	}
+	return f.n.flash.Program(page, offset, data)
+}
+
+func (f failingFlash) Erase(page int) error {
+	if f.fails("erase") {
+		return errFlash
+	}
+	return f.n.flash.Erase(page)
 }
 
 func (f *field) node(t testing.TB, serial uint64, policy Policy) *node {
@@ -137,7 +165,7 @@ func (f *field) keptNode(t testing.TB, serial uint64, policy Policy) *node {
 	return n
 }
 
-func (n *node) board() Board { return Board{Chip: n.wire, Flash: n.flash, Debug: n.debug} }
+func (n *node) board() Board { return Board{Chip: n.wire, Flash: failingFlash{n}, Debug: n.debug} }
 
 // power starts the unit's peer link, as its supply comes up.
 func (n *node) power() {
@@ -227,6 +255,9 @@ func (c *cable) run(milliseconds int, done func() bool) bool {
 }
 
 func (n *node) collect() {
+	if n.flash.dead {
+		n.off = true
+	}
 	if !n.off {
 		n.events = append(n.events, n.peer.Events()...)
 	}
@@ -236,20 +267,16 @@ func (n *node) collect() {
 func (c *cable) carry() bool {
 	moved := false
 	for from, n := range c.ends {
-		if n.off {
+		if n.off || n.flash.dead {
 			continue
 		}
 		line := n.peer.Out()
 		for len(line) > 0 {
-			end := bytes.IndexByte(line, 0) + 1
-			if end == 0 {
-				c.t.Fatalf("%s: no end in %x", n.name, line)
-			}
-			framed := line[:end]
-			line = line[end:]
+			framed, payload := firstFrame(c.t, line)
+			line = line[len(framed):]
 			moved = true
 			frames := [][]byte{framed}
-			c.said, c.from = append(c.said, unframe(c.t, framed)), append(c.from, from)
+			c.said, c.from = append(c.said, payload), append(c.from, from)
 			if c.spoil != nil {
 				frames = c.spoil(c.seen, from, framed)
 			}
@@ -262,6 +289,16 @@ func (c *cable) carry() bool {
 		}
 	}
 	return moved
+}
+
+// firstFrame gives the first frame of a line, with the zero that goes before it, and its payload.
+func firstFrame(t testing.TB, line []byte) (framed, payload []byte) {
+	t.Helper()
+	end := bytes.IndexByte(line[1:], 0) + 2
+	if line[0] != 0 || end == 1 {
+		t.Fatalf("%x on the line", line)
+	}
+	return line[:end], unframe(t, line[1:end])
 }
 
 // meet lets one end connect until both are ready.
@@ -424,10 +461,9 @@ func TestPeerlinkExample(t *testing.T) {
 				copy(payload[1:], session)
 			}
 			n.peer.Receive(frame(payload))
-			for framed := range bytes.SplitAfterSeq(n.peer.Out(), []byte{0}) {
-				if len(framed) > 0 {
-					said = append(said, unframe(t, framed))
-				}
+			for line := n.peer.Out(); len(line) > 0; {
+				framed, payload := firstFrame(t, line)
+				line, said = line[len(framed):], append(said, payload)
 			}
 			continue
 		}
