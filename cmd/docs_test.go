@@ -151,7 +151,8 @@ func TestDocumentJSON(t *testing.T) {
 	text := section(t, "JSON")
 	objects := map[string]any{
 		"authority": authorityJSON{}, "order": orderJSON{}, "station": stationJSON{}, "ready": readyJSON{}, "unit": unitJSON{},
-		"receipt": provision.Receipt{}, "inspection": inspectionJSON{}, "retired": retiredJSON{}, "fleet": fleetJSON{}, "book": bookJSON{},
+		"receipt": provision.Receipt{}, "inspection": inspectionJSON{}, "meeting": meetingJSON{},
+		"party": partyJSON{}, "message": messageJSON{}, "retired": retiredJSON{}, "fleet": fleetJSON{}, "book": bookJSON{},
 		"entry": entryJSON{}, "sum": summaryJSON{}, "verified": verifiedJSON{}, "exported": exportedJSON{}, "findings": findingsJSON{},
 		"double": doubleJSON{}, "record": recordJSON{}, "good": goodJSON{}, "token": hsm.TokenInfo{}, "public key": hsm.PublicKey{},
 		"check": hsm.Check{}, "figures": hsm.Figures{}, "rate": hsm.Rate{}, "version": versionJSON{},

@@ -81,6 +81,9 @@ var outcomes = []struct {
 	{context.Canceled, exitInterrupted, "nothing is lost: run the same command again, it goes on where it stopped"},
 
 	{provision.ErrProvisioned, exitPolicy, "nothing was done to it; take the next unit, or look at this one with 'birthmark unit inspect --port PORT'"},
+	{provision.ErrRefused, exitVerify, "look at both with 'birthmark unit inspect': units refuse who is of another authority or product, and what is revoked"},
+	{provision.ErrNotProvisioned, exitPolicy, "provision it first: 'birthmark provision'"},
+	{provision.ErrSameUnit, exitUsage, "give the ports of two units"},
 	{ca.ErrTest, exitPolicy, "a test authority's units must never be sold: give --test only where test units are wanted"},
 	{ca.ErrOtherRoot, exitSetAside, "flash the firmware that was built with this authority's constants ('birthmark ca bundle --c'), then try again"},
 	{provision.ErrSetAside, exitSetAside, "put this unit into the red bin and do not try it again before somebody has looked at it; the next unit is not affected"},

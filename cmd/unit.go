@@ -15,8 +15,8 @@ import (
 )
 
 func (p *program) unit() *cobra.Command {
-	c := &cobra.Command{Use: "unit", Short: "One unit: look at it, take it out of the book"}
-	c.AddCommand(p.unitInspect(), p.unitRetire())
+	c := &cobra.Command{Use: "unit", Short: "One unit: look at it, let it meet another, take it out of the book"}
+	c.AddCommand(p.unitInspect(), p.unitHandshake(), p.unitRetire())
 	return c
 }
 

@@ -74,7 +74,7 @@ var checks = [...]string{
 	"the serial number is outside the order's range",
 	"the certificate is for another key than the chip's",
 	"the unit certificate's signature does not hold",
-	"it knows no root of the order's epoch",
+	"the order is of a root that it does not know",
 	"the order's root is closed, and the order is not among those that it signed",
 	"the serial number is on the status list",
 	"the order, or its range, is on the status list",

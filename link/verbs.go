@@ -17,7 +17,8 @@ const (
 	maxOrder = 155 // bytes of an order certificate
 	maxUnit  = 135 // bytes of a unit certificate
 
-	messages = 4 // of EDHOC, in a handshake
+	// Messages is how many a handshake has (RFC 9528, with message_4).
+	Messages = 4
 )
 
 // Hello is what a unit says about itself. Before the seal nothing of it is proven.
@@ -128,7 +129,7 @@ const (
 type Turn struct {
 	Outcome Outcome
 	Message []byte
-	Check   Check  // what is wrong with the peer's certificates; CheckHeld may stand beside Complete
+	Check   Check // what is wrong with the peer's certificates; CheckHeld may stand beside Complete
 }
 
 // Handshake gives the unit EDHOC message number 1 to 4, or with number 0 and no message has it begin as Initiator, and gets the
@@ -143,11 +144,11 @@ func (c *Conversation) Handshake(ctx context.Context, number int, message []byte
 	if err != nil {
 		return Turn{}, err
 	}
-	last := number >= messages-1
+	last := number >= Messages-1
 	switch {
 	case t.Message == nil || t.Outcome > Failed,
 		t.Outcome == GoOn && last, t.Outcome == Complete && !last,
-		t.Outcome != Failed && (len(t.Message) > 0) != (number < messages):
+		t.Outcome != Failed && (len(t.Message) > 0) != (number < Messages):
 		return Turn{}, fmt.Errorf("handshake: %w: outcome %d with %d bytes to message_%d", ErrGarbage, t.Outcome, len(t.Message), number)
 	}
 	return t, nil
