@@ -14,7 +14,7 @@ const module = "github.com/birthmark/birthmark/"
 var allowed = map[string][]string{
 	"":          {"cmd"},
 	"cmd":       {"c509", "ca", "device", "fleet", "hsm", "ledger", "link", "provision", "templates"},
-	"provision": {"ca", "ledger", "link"},
+	"provision": {"ca", "device", "ledger", "link"},
 	"fleet":     {"device", "link/sim"},
 	"link/sim":  {"chip", "device"},
 	"ca":        {"c509"},
