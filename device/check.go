@@ -2,11 +2,11 @@ package device
 
 import "fmt"
 
-// Check is the first thing that does not hold in what a unit is given at its birth: enum bm_check of birthmark.h, and the
-// detail of status 6 in docs/wire.md. A unit checks in ascending order.
+// Check is the first thing that does not hold in what a unit is given at its birth or in what a peer shows: enum bm_check of
+// birthmark.h, the detail of status 6 in docs/wire.md, and enum bm_peer_check of trust.h.
 type Check int
 
-// The checks of docs/wire.md, by their numbers there.
+// The checks, by their numbers in both.
 const (
 	CheckAnchor Check = 1 + iota
 	CheckOrder
@@ -18,6 +18,12 @@ const (
 	CheckSerial
 	CheckKey
 	CheckUnitSignature
+	CheckRoot
+	CheckClosed
+	CheckRevoked
+	CheckHeld
+	CheckSelf
+	CheckID
 )
 
 // Error says in words what does not hold.
@@ -43,6 +49,18 @@ func (c Check) Error() string {
 		return "the certificate's key is not the chip's"
 	case CheckUnitSignature:
 		return "the unit's signature does not hold"
+	case CheckRoot:
+		return "no root of the order's epoch is known"
+	case CheckClosed:
+		return "the order is not among those that its closed root signed"
+	case CheckRevoked:
+		return "the unit is revoked"
+	case CheckHeld:
+		return "the unit's order or range is held: no new pairings"
+	case CheckSelf:
+		return "the certificate is the unit's own"
+	case CheckID:
+		return "what names the credential is not {25: [unit, order]}"
 	}
 	return fmt.Sprintf("check %d, which this version does not know", int(c))
 }

@@ -2,20 +2,16 @@
 
 #include "internal.h"
 
-enum { HEAD_SIZE = 4, CRC_SIZE = 2, UNIT = BM_FLASH_UNIT, FREE = 0xFF, MARK_SIZE = 4 };
-
-/* Before the first record of a page. */
-static void start(struct bm_record *r, const struct bm_port *port, unsigned page)
-{
-    r->port = port;
-    r->page = (uint8_t)page;
-    r->at = 0;
-    r->room = 0;
-}
+enum { HEAD_SIZE = 4, CRC_SIZE = 2, UNIT = BM_FLASH_UNIT, MARK_SIZE = 4 };
 
 static int read(const struct bm_record *r, uint32_t at, uint8_t *out, size_t size)
 {
     return r->port->flash_read(r->port->user, r->page, at, out, size) == BM_OK ? BM_OK : BM_ERR_PORT;
+}
+
+static int erase(const struct bm_port *port, unsigned page)
+{
+    return port->flash_erase(port->user, page) == BM_OK ? BM_OK : BM_ERR_PORT;
 }
 
 int bm_flash_read(const struct bm_record *r, uint32_t offset, uint8_t *out, size_t size)
@@ -26,45 +22,44 @@ int bm_flash_read(const struct bm_record *r, uint32_t offset, uint8_t *out, size
     return read(r, r->at + HEAD_SIZE + offset, out, size);
 }
 
-/* Read the unit at r->at; BM_ERR_STATE if it is free, or beyond the page's end. */
-static int read_unit(const struct bm_record *r, uint8_t unit[UNIT])
-{
-    uint8_t all = FREE;
-
-    if (r->at >= r->port->page_size) {
-        return BM_ERR_STATE;
-    }
-    int status = read(r, r->at, unit, UNIT);
-    for (unsigned i = 0; i < UNIT; i++) {
-        all &= unit[i];
-    }
-    return status == BM_OK && all == FREE ? BM_ERR_STATE : status;
-}
-
-/* Say how much room a record of r->size takes; BM_ERR_SPACE if the page has less from r->at on. */
+/* Say how much room the record takes; BM_ERR_SPACE if the page has less from r->at on. */
 static int make_room(struct bm_record *r)
 {
     r->room = (HEAD_SIZE + (uint32_t)r->size + CRC_SIZE + UNIT - 1) / UNIT * UNIT;
     return r->room <= r->port->page_size - r->at ? BM_OK : BM_ERR_SPACE;
 }
 
-/* BM_OK if the record at r->at is whole: CRC, and zeros behind it; BM_ERR_STATE if not. */
-static int whole(const struct bm_record *r)
+/* Hold what lies at r->at against a record of its kind and size: head, payload, CRC, zeros. The payload is in memory or, if that
+ * is NULL, in another record; is that r itself, then all is as it should be if the CRC holds, and otherwise what should be is
+ * programmed first. In units, so that the stack does not grow with the record. BM_OK, BM_ERR_STATE or BM_ERR_PORT. */
+static int match(const struct bm_record *r, const uint8_t *payload, const struct bm_record *other)
 {
-    uint32_t covered = HEAD_SIZE + (uint32_t)r->size;
+    const uint8_t head[HEAD_SIZE] = {r->kind, 0, (uint8_t)(r->size >> 8), (uint8_t)r->size};
+    uint8_t wanted[UNIT];
+    uint8_t found[UNIT];
     uint16_t crc = 0;
 
-    /* In pieces, so that the stack does not grow with the record. */
-    for (uint32_t i = 0; i < r->room; i++) {
-        uint8_t byte;
-        if (read(r, r->at + i, &byte, 1) != BM_OK) {
+    for (uint32_t at = 0; at < r->room; at += UNIT) {
+        if (payload == NULL && read(other, other->at + at, wanted, UNIT) != BM_OK) {
             return BM_ERR_PORT;
         }
-        if (i < covered) {
-            crc = bm_crc16(crc, &byte, 1);
-        } else if (byte == (uint8_t)crc) {
-            crc >>= 8;
-        } else {
+        for (uint32_t i = at; i < at + UNIT; i++) {
+            uint8_t *byte = &wanted[i % UNIT];
+            if (i >= HEAD_SIZE + (uint32_t)r->size) {
+                *byte = (uint8_t)crc;
+                crc >>= 8;
+                continue;
+            }
+            if (payload != NULL) {
+                *byte = i < HEAD_SIZE ? head[i] : payload[i - HEAD_SIZE];
+            }
+            crc = bm_crc16(crc, byte, 1);
+        }
+        if ((other != r && r->port->flash_program(r->port->user, r->page, r->at + at, wanted, UNIT) != BM_OK) ||
+            read(r, r->at + at, found, UNIT) != BM_OK) {
+            return BM_ERR_PORT;
+        }
+        if (!bm_equal(wanted, found, UNIT)) {
             return BM_ERR_STATE;
         }
     }
@@ -76,25 +71,38 @@ static int whole(const struct bm_record *r)
 int bm_flash_next(struct bm_record *r)
 {
     uint8_t unit[UNIT];
-    int status;
+    int status = BM_ERR_STATE;
 
-    do {
+    while (status == BM_ERR_STATE) {
         r->at += r->room;
         r->room = 0;
-        status = read_unit(r, unit);
-        if (status != BM_OK) {
-            return status;
+        if (r->at >= r->port->page_size) {
+            break;
+        }
+        if (read(r, r->at, unit, UNIT) != BM_OK) {
+            return BM_ERR_PORT;
+        }
+        if (bm_get(unit, UNIT) == UINT64_MAX) {
+            break; /* free */
         }
         r->kind = unit[0];
         r->size = (uint16_t)bm_get(unit + 2, 2);
         if (unit[1] == 0 && make_room(r) == BM_OK) {
-            status = whole(r);
+            status = match(r, NULL, r);
         } else {
             r->room = UNIT;
-            status = BM_ERR_STATE;
         }
-    } while (status == BM_ERR_STATE);
+    }
     return status;
+}
+
+/* Before the first record of a page. */
+static void start(struct bm_record *r, const struct bm_port *port, unsigned page)
+{
+    r->port = port;
+    r->page = (uint8_t)page;
+    r->at = 0;
+    r->room = 0;
 }
 
 int bm_flash_last(const struct bm_port *port, unsigned page, enum bm_record_kind kind, struct bm_record *r)
@@ -114,7 +122,6 @@ int bm_flash_last(const struct bm_port *port, unsigned page, enum bm_record_kind
     }
     r->at = at;
     r->size = size;
-    r->room = 0;
     return status == BM_ERR_STATE ? found : status;
 }
 
@@ -122,51 +129,20 @@ int bm_flash_last(const struct bm_port *port, unsigned page, enum bm_record_kind
 static int append(struct bm_record *r, const uint8_t *payload, const struct bm_record *other)
 {
     struct bm_record end;
-    uint8_t unit[UNIT];
     int status;
 
     start(&end, r->port, r->page);
-    while ((status = bm_flash_next(&end)) == BM_OK) {
-    }
+    do {
+        status = bm_flash_next(&end);
+    } while (status == BM_OK);
     r->at = end.at;
     if (status == BM_ERR_STATE) {
         status = make_room(r);
     }
-    if (status != BM_OK) {
-        return status;
+    if (status == BM_OK && match(r, payload, other) != BM_OK) {
+        status = BM_ERR_PORT;
     }
-    /* A unit that was programmed once, even half, cannot be programmed again before the page is erased. */
-    while (end.at < r->port->page_size) {
-        status = read_unit(&end, unit);
-        if (status != BM_ERR_STATE) {
-            return status == BM_OK ? BM_ERR_SPACE : status;
-        }
-        end.at += UNIT;
-    }
-    uint8_t head[HEAD_SIZE] = {r->kind, 0, (uint8_t)(r->size >> 8), (uint8_t)r->size};
-    uint32_t covered = HEAD_SIZE + (uint32_t)r->size;
-    uint16_t crc = 0;
-    for (uint32_t i = 0; i < r->room; i++) {
-        uint8_t *byte = &unit[i % UNIT];
-        if (i < HEAD_SIZE) {
-            *byte = head[i];
-        } else if (i >= covered) {
-            *byte = (uint8_t)crc;
-            crc >>= 8;
-        } else if (payload != NULL) {
-            *byte = payload[i - HEAD_SIZE];
-        } else if (bm_flash_read(other, i - HEAD_SIZE, byte, 1) != BM_OK) {
-            return BM_ERR_PORT;
-        }
-        if (i < covered) {
-            crc = bm_crc16(crc, byte, 1);
-        }
-        if (i % UNIT == UNIT - 1 &&
-            r->port->flash_program(r->port->user, r->page, r->at + i - (UNIT - 1), unit, UNIT) != BM_OK) {
-            return BM_ERR_PORT;
-        }
-    }
-    return whole(r) == BM_OK ? BM_OK : BM_ERR_PORT;
+    return status;
 }
 
 int bm_flash_append(struct bm_record *r, const uint8_t *payload)
@@ -208,11 +184,6 @@ int bm_flash_state(const struct bm_port *port, enum bm_record_kind kind, struct 
     return status == BM_OK ? bm_flash_last(port, page, kind, r) : status;
 }
 
-static int erase(const struct bm_port *port, unsigned page)
-{
-    return port->flash_erase(port->user, page) == BM_OK ? BM_OK : BM_ERR_PORT;
-}
-
 int bm_flash_replace(struct bm_record *r, const uint8_t *payload)
 {
     struct bm_record kept = {.size = 0}; /* what counts of the other kind */
@@ -224,9 +195,8 @@ int bm_flash_replace(struct bm_record *r, const uint8_t *payload)
     int status = counting(r->port, &page, &mark);
     if (status == BM_OK) {
         r->page = (uint8_t)page;
-        status = append(r, payload, NULL);
-        if (status != BM_ERR_SPACE) {
-            return status;
+        if (append(r, payload, NULL) == BM_OK) {
+            return BM_OK;
         }
         status = bm_flash_last(r->port, page, BM_RECORD_PAIRING + BM_RECORD_LIST - r->kind, &kept);
     }

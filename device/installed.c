@@ -26,15 +26,12 @@ int bm_installed_write_anchor(const struct bm_port *port, const uint8_t anchor[B
     if (status == BM_ERR_PORT) {
         return BM_ERR_PORT;
     }
-    status = bm_flash_append(&r, anchor);
-    if (status == BM_ERR_SPACE) {
-        /* What fills the page are attempts that lost power, or anchors of images that this unit no longer has. */
-        if (port->flash_erase(port->user, BM_PAGE_TRUST) != BM_OK) {
-            return BM_ERR_PORT;
-        }
-        status = bm_flash_append(&r, anchor);
+    /* Nothing else is in the page before there is an anchor, so what it has is of an attempt that lost power, or of an image
+     * that this unit no longer has. */
+    if (port->flash_erase(port->user, BM_PAGE_TRUST) != BM_OK || bm_flash_append(&r, anchor) != BM_OK) {
+        return BM_ERR_PORT;
     }
-    return status == BM_OK ? BM_OK : BM_ERR_PORT;
+    return BM_OK;
 }
 
 /* Block at of the slot as identity's id, with zeros behind it, has it. */

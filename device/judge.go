@@ -33,19 +33,23 @@ func Judge(anchorHash [32]byte, product uint32, b Birth) error {
 	return nil
 }
 
-// trust calls bm_trust on copies in C memory, each of exactly its size.
+// trust calls bm_trust for an image of this anchor hash and product.
 func trust(port *C.struct_bm_port, anchorHash [32]byte, product uint32, b Birth) C.int {
+	image := C.struct_bm_image{product: C.uint32_t(product)}
+	for i, v := range anchorHash {
+		image.anchor_hash[i] = C.uint8_t(v)
+	}
+	return birth(port, &image, b)
+}
+
+// birth calls bm_trust on copies in C memory, each of exactly its size.
+func birth(port *C.struct_bm_port, image *C.struct_bm_image, b Birth) C.int {
 	anchor, order, unit, key := C.CBytes(b.Anchor), C.CBytes(b.Order), C.CBytes(b.Unit), C.CBytes(b.Key)
 	defer C.free(anchor)
 	defer C.free(order)
 	defer C.free(unit)
 	defer C.free(key)
-
-	image := C.struct_bm_image{product: C.uint32_t(product)}
-	for i, v := range anchorHash {
-		image.anchor_hash[i] = C.uint8_t(v)
-	}
-	birth := C.struct_bm_birth{
+	c := C.struct_bm_birth{
 		anchor:     (*C.uint8_t)(anchor),
 		order:      (*C.uint8_t)(order),
 		order_size: C.size_t(len(b.Order)),
@@ -53,7 +57,7 @@ func trust(port *C.struct_bm_port, anchorHash [32]byte, product uint32, b Birth)
 		unit_size:  C.size_t(len(b.Unit)),
 		key:        (*C.uint8_t)(key),
 	}
-	return C.bm_trust(port, &image, &birth)
+	return C.bm_trust(port, image, &c)
 }
 
 //export bm_judge_verify
