@@ -8,34 +8,34 @@ import (
 	"testing"
 )
 
-// failingFlash loses the supply, or has one call that fails, after so many of its bytes or calls.
-type failingFlash struct {
+// weakFlash loses the supply, or has one call that fails, after so many of its bytes or calls.
+type weakFlash struct {
 	*memoryFlash
 	bytes    int  // that still change, an erased step counted as one; -1: all
 	calls    int  // until the one that fails; -1: none does
 	backward bool // an erasure goes from the page's end to its beginning
 }
 
-func (f *failingFlash) fails() bool {
+func (f *weakFlash) fails() bool {
 	f.calls--
 	return f.dead || f.calls == -1
 }
 
 // step says whether there is power for one more byte.
-func (f *failingFlash) step() bool {
+func (f *weakFlash) step() bool {
 	f.bytes--
 	f.dead = f.dead || f.bytes == -1
 	return !f.dead
 }
 
-func (f *failingFlash) Read(page, offset int, out []byte) error {
+func (f *weakFlash) Read(page, offset int, out []byte) error {
 	if f.fails() {
 		return errFlash
 	}
 	return f.memoryFlash.Read(page, offset, out)
 }
 
-func (f *failingFlash) Program(page, offset int, data []byte) error {
+func (f *weakFlash) Program(page, offset int, data []byte) error {
 	if f.fails() {
 		return errFlash
 	}
@@ -43,7 +43,7 @@ func (f *failingFlash) Program(page, offset int, data []byte) error {
 	return f.memoryFlash.Program(page, offset, data)
 }
 
-func (f *failingFlash) Erase(page int) error {
+func (f *weakFlash) Erase(page int) error {
 	if f.fails() {
 		return errFlash
 	}
@@ -120,7 +120,7 @@ func changes(a *authority) []change {
 }
 
 // run makes a change on a copy of the flash, with something that fails, and then looks at what is left with a good flash.
-func (c *change) run(t testing.TB, image Image, flash *memoryFlash, failing failingFlash) (after *memoryFlash, err error) {
+func (c *change) run(t testing.TB, image Image, flash *memoryFlash, failing weakFlash) (after *memoryFlash, err error) {
 	t.Helper()
 	failing.memoryFlash = flash.copy()
 	unit := trusting(t, image, &failing)
@@ -140,7 +140,7 @@ func TestPairingPowerCut(t *testing.T) {
 		moved := 0
 		for _, c := range changes(a) {
 			old := beliefs(t, c.name, trusting(t, image, flash))
-			done, err := c.run(t, image, flash, failingFlash{bytes: -1, calls: -1})
+			done, err := c.run(t, image, flash, weakFlash{bytes: -1, calls: -1})
 			good(t, c.name, err)
 			now := beliefs(t, c.name, trusting(t, image, done))
 			if (done.pages[1][0] == 0xff) != (flash.pages[1][0] == 0xff) {
@@ -148,7 +148,7 @@ func TestPairingPowerCut(t *testing.T) {
 			}
 			for n := 0; ; n++ {
 				name := fmt.Sprintf("%s, cut before byte %d, backward %t", c.name, n, backward)
-				left, err := c.run(t, image, flash, failingFlash{bytes: n, calls: -1, backward: backward})
+				left, err := c.run(t, image, flash, weakFlash{bytes: n, calls: -1, backward: backward})
 				if err == nil {
 					if n < 16 {
 						t.Errorf("%s: only %d cuts", c.name, n)
@@ -184,12 +184,12 @@ func TestPairingFlashFails(t *testing.T) {
 	good(t, "anchor", trusting(t, image, flash).Anchor(a.anchor(1)))
 	for _, c := range changes(a) {
 		old := beliefs(t, c.name, trusting(t, image, flash))
-		done, err := c.run(t, image, flash, failingFlash{bytes: -1, calls: -1})
+		done, err := c.run(t, image, flash, weakFlash{bytes: -1, calls: -1})
 		good(t, c.name, err)
 		now := beliefs(t, c.name, trusting(t, image, done))
 		for n := 0; ; n++ {
 			name := fmt.Sprintf("%s, call %d fails", c.name, n)
-			left, err := c.run(t, image, flash, failingFlash{bytes: -1, calls: n})
+			left, err := c.run(t, image, flash, weakFlash{bytes: -1, calls: n})
 			if err == nil {
 				break
 			}
@@ -231,7 +231,7 @@ func TestPairingReadFails(t *testing.T) {
 	} {
 		good(t, name, ask(unit))
 		for n := 0; ; n++ {
-			err := ask(trusting(t, image, &failingFlash{memoryFlash: flash, bytes: -1, calls: n}))
+			err := ask(trusting(t, image, &weakFlash{memoryFlash: flash, bytes: -1, calls: n}))
 			if err == nil {
 				if n < 10 {
 					t.Errorf("%s: only %d reads", name, n)
@@ -255,14 +255,14 @@ func TestTrustLinkPowerCut(t *testing.T) {
 	give := change{"link 3", func(unit *Trust) error { return unit.Link(link3) }}
 	for n := 0; ; n++ {
 		name := fmt.Sprintf("cut before byte %d", n)
-		left, err := give.run(t, image, flash, failingFlash{bytes: n, calls: -1})
+		left, err := give.run(t, image, flash, weakFlash{bytes: n, calls: -1})
 		if err == nil {
 			if n != 192 {
 				t.Errorf("%d cuts", n)
 			}
 			break
 		}
-		again, err := give.run(t, image, left, failingFlash{bytes: n, calls: -1}) // twice at the same place
+		again, err := give.run(t, image, left, weakFlash{bytes: n, calls: -1}) // twice at the same place
 		wantStatus(t, name+", twice", err, ErrPort)
 		for _, torn := range []*memoryFlash{left, again} {
 			unit := trusting(t, image, torn)
