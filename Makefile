@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan psa lint nocgo size bench fuzz proofs clean
+.PHONY: all build demo test asan psa lint nocgo size bench fuzz proofs ct clean
 
 all: build
 
@@ -44,6 +44,11 @@ size:
 proofs:
 	scripts/bootstrap proofs
 	go run ./scripts/proofs $(if $(REDUCED),-reduced)
+
+# Constant time on secrets.
+ct:
+	scripts/bootstrap ct
+	scripts/ct
 
 bench:
 	scripts/bootstrap test
