@@ -73,10 +73,11 @@ struct survey {
     uint8_t key[BM_KEY_SIZE]; /* from BM_UNIT_PREPARED on */
 };
 
-/* The chip's part of a survey, which never says BM_UNIT_INSTALLED: that takes the certificates. */
+/* The chip's part of a survey, which never says BM_UNIT_INSTALLED: that takes the certificates. The reply's buffer is free
+ * until begin, and spares the stack a zone. */
 static struct outcome survey_chip(struct bm_agent *a, struct survey *s)
 {
-    uint8_t zone[BM_ATECC608_ZONE_SIZE];
+    uint8_t *zone = a->reply;
 
     if (bm_atecc608_zone(a->chip, zone) != BM_OK) {
         return chip_failed(a);
@@ -185,7 +186,7 @@ static struct outcome hello(struct bm_agent *a, struct call *c)
 
 static struct outcome prepare(struct bm_agent *a, struct call *c)
 {
-    uint8_t zone[BM_ATECC608_ZONE_SIZE];
+    uint8_t *zone = c->request;
     struct survey s;
 
     if (!parsed(c, 0)) {
@@ -327,7 +328,7 @@ static struct outcome install(struct bm_agent *a, struct call *c)
 
 static struct outcome seal(struct bm_agent *a, struct call *c)
 {
-    uint8_t zone[BM_ATECC608_ZONE_SIZE];
+    uint8_t *zone = c->request;
     struct survey s;
     struct bm_pairing pairing;
 
