@@ -247,12 +247,15 @@ static void succeed(struct bm_peerlink *p)
     tell(p, BM_PEERLINK_READY, fresh);
 }
 
-/* Judge the peer's certificate, which was judged with its order when it came. */
+/* Judge the peer's certificate, which was judged with its order when it came. A session with a peer that is refused now is over. */
 static int judge(struct bm_peerlink *p, uint8_t key[BM_KEY_SIZE])
 {
     int status = bm_trust_pinned(p->config->port, p->peer.order_hash, p->peer.unit, p->peer.unit_size, key);
 
     p->check = status > 0 ? (uint8_t)status : 0;
+    if (status > 0 && status != BM_CHECK_HELD && (p->flags & READY)) {
+        close_session(p, BM_PEERLINK_CLOSED, status);
+    }
     return status;
 }
 
@@ -609,9 +612,7 @@ static void read_list(struct bm_peerlink *p, const uint8_t *list, size_t size)
     int status = bm_trust_list(p->config->port, list, size);
     status = judge(p, key); /* whether it was good, old or bad */
     if (status != BM_OK && status != BM_CHECK_HELD) {
-        if (p->flags & READY) {
-            close_session(p, BM_PEERLINK_CLOSED, status);
-        } else {
+        if (p->stage != IDLE) {
             fail(p, status);
         }
     } else if (p->stage == WAIT_LIST) {
@@ -625,8 +626,11 @@ static void read_record(struct bm_peerlink *p, uint8_t *in, size_t size)
     const uint8_t *text = in + BM_RECORD_HEADER_SIZE;
 
     int status = bm_session_open(&p->session, config->port, in, size, &size);
-    if (status != BM_OK && !p->session.open) {
-        close_session(p, BM_PEERLINK_CLOSED, status);
+    if (status != BM_OK) {
+        p->channels[SESSION].in_part = 0; /* the true one of this number is still to come */
+        if (!p->session.open) {
+            close_session(p, BM_PEERLINK_CLOSED, status);
+        }
     }
     if (status != BM_OK || size == 0 || (text[0] >= PAIR && size > 1)) {
         return;
@@ -717,16 +721,15 @@ static void take_part(struct bm_peerlink *p, const uint8_t *frame, size_t size)
         bm_copy(c->in_session, frame + AT_SESSION, SESSION_SIZE);
         c->in_part = 0;
     }
-    if (c->in_part == 0 || frame[AT_NUMBER] != c->in_number) {
-        if (k != 1) {
-            return;
-        }
-        c->in_number = frame[AT_NUMBER];
-        p->in_channel = (uint8_t)channel;
-    } else if ((c->in_part & 15u) == n && part <= c->in_part) {
+    int same = frame[AT_NUMBER] == c->in_number && n == (c->in_part & 15u);
+    if (same && part <= c->in_part && (k > 1 || c->in_part >> 4 == n)) {
         acknowledge(p, frame);
         return;
-    } else if (part != c->in_part + NEXT_PART || p->in_channel != channel) {
+    }
+    if (k == 1) {
+        c->in_number = frame[AT_NUMBER];
+        p->in_channel = (uint8_t)channel;
+    } else if (!same || part != c->in_part + NEXT_PART || p->in_channel != channel) {
         return;
     }
     c->in_part = part;
