@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan psa lint nocgo size bench fuzz proofs ct clean
+.PHONY: all build demo test asan lib psa lint nocgo size bench fuzz proofs ct clean
 
 all: build
 
@@ -23,7 +23,12 @@ asan:
 	scripts/bootstrap test
 	go test -asan ./device
 
-# The port to PSA Crypto, on the Mbed TLS of Debian.
+# The library for hosts: shared, static, headers, pkg-config.
+lib:
+	scripts/bootstrap lib
+	scripts/lib $(BUILD)/lib
+
+# The port to PSA Crypto, on the Mbed TLS of Debian, and the library for hosts with its example.
 psa:
 	scripts/bootstrap lib
 	go test -tags psa ./device -run PSA

@@ -2,7 +2,7 @@ package device
 
 /*
 #include <stdlib.h>
-#include "port_atecc608.h"
+#include "installed.h"
 
 static int port_public_key(const struct bm_port *p, void *key) { return p->public_key(p->user, key); }
 static int port_sign(const struct bm_port *p, void *digest, void *signature) { return p->sign(p->user, digest, signature); }
@@ -67,7 +67,11 @@ static void failing_start(struct failing_bus *f, struct bm_atecc608 *chip)
 */
 import "C"
 
-import "unsafe"
+import (
+	"bytes"
+	"fmt"
+	"unsafe"
+)
 
 // What a port's calls return.
 const (
@@ -146,4 +150,23 @@ func (f failingBus) calls() int { return int(f.c.calls) }
 func (f failingBus) free() {
 	f.chip.bus = f.c.next
 	C.free(unsafe.Pointer(f.c))
+}
+
+// parseIdentity gives the certificates of an ID_CRED_x, and whether its identity was all zeros, as it is after an error.
+func parseIdentity(id []byte) (unit, order []byte, zeros bool, err error) {
+	p := C.CBytes(id)
+	defer C.free(p)
+	identity := (*C.struct_bm_identity)(C.malloc(C.sizeof_struct_bm_identity))
+	defer C.free(unsafe.Pointer(identity))
+	status := C.bm_installed_parse(identity, (*C.uint8_t)(p), C.size_t(len(id)))
+	memory := C.GoBytes(unsafe.Pointer(identity), C.sizeof_struct_bm_identity)
+	zeros = bytes.Equal(memory, make([]byte, len(memory)))
+	if status != C.BM_OK {
+		return nil, nil, zeros, Status(status)
+	}
+	if kept := bytesOf(&identity.id[0], C.size_t(identity.id_size)); !bytes.Equal(kept, id) {
+		return nil, nil, zeros, fmt.Errorf("kept as %x", kept)
+	}
+	at := func(from C.uint16_t, size C.uint8_t) []byte { return bytesOf(&identity.id[from], C.size_t(size)) }
+	return at(C.uint16_t(identity.unit_at), identity.unit_size), at(identity.order_at, identity.order_size), zeros, nil
 }

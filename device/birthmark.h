@@ -15,6 +15,9 @@
 #define BM_MUST_CHECK
 #endif
 
+/* Grows with every change that a program built before would not survive; the shared library's name ends in it. */
+#define BM_ABI 0
+
 #define BM_KEY_SIZE 64          /* P-256 public key, X then Y */
 #define BM_COMPRESSED_SIZE 33   /* the same key, 02 or 03 and X */
 #define BM_SIGNATURE_SIZE 64    /* ECDSA P-256, r then s */
@@ -144,5 +147,8 @@ BM_MUST_CHECK int bm_aes128(void *user, const uint8_t key[BM_AES_KEY_SIZE], uint
 
 #define BM_FLASH_UNIT 8u /* bytes: as many as an STM32G0 programs at once; a part that programs fewer takes several steps */
 enum { BM_PAGE_TRUST = 0, BM_PAGE_STATE_A = 1, BM_PAGE_STATE_B = 2, BM_FLASH_PAGES = 3 };
+
+/* BM_ABI of the library as it was built. A program that loads it compares its own. */
+unsigned bm_abi(void);
 
 #endif

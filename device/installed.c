@@ -90,10 +90,44 @@ static size_t read_string(struct bm_reader *r, size_t max, uint8_t *size)
     return at;
 }
 
+/* Find the certificates in identity's id, of which zeros follow. BM_OK or BM_ERR_MALFORMED: identity is then wiped. */
+static int parse(struct bm_identity *identity)
+{
+    struct bm_reader r;
+
+    bm_read_start(&r, identity->id, BM_ID_CRED_MAX);
+    (void)bm_read_raw(&r, sizeof beginning);
+    identity->unit_at = (uint8_t)read_string(&r, BM_UNIT_CERTIFICATE_MAX, &identity->unit_size);
+    identity->order_at = (uint16_t)read_string(&r, BM_ORDER_CERTIFICATE_MAX, &identity->order_size);
+    identity->id_size = (uint16_t)r.at;
+    while (r.at < r.size && !r.bad) {
+        bm_read_expect(&r, BM_UINT, 0); /* one zero byte */
+    }
+    if (bm_read_end(&r) != BM_OK || !bm_equal(identity->id, beginning, sizeof beginning)) {
+        bm_wipe(identity, sizeof *identity);
+        return BM_ERR_MALFORMED;
+    }
+    return BM_OK;
+}
+
+int bm_installed_parse(struct bm_identity *identity, const uint8_t *id, size_t size)
+{
+    bm_wipe(identity, sizeof *identity);
+    if (size > BM_ID_CRED_MAX) {
+        return BM_ERR_MALFORMED;
+    }
+    bm_copy(identity->id, id, size);
+    int status = parse(identity);
+    if (status == BM_OK && identity->id_size != size) {
+        bm_wipe(identity, sizeof *identity);
+        status = BM_ERR_MALFORMED;
+    }
+    return status;
+}
+
 int bm_installed_load(struct bm_atecc608 *chip, struct bm_identity *identity)
 {
     uint8_t block[BM_ATECC608_BLOCK_SIZE];
-    struct bm_reader r;
     uint8_t rest = 0; /* of the slot, behind the longest ID_CRED_x */
 
     bm_wipe(identity, sizeof *identity);
@@ -113,15 +147,7 @@ int bm_installed_load(struct bm_atecc608 *chip, struct bm_identity *identity)
             }
         }
     }
-    bm_read_start(&r, identity->id, BM_ID_CRED_MAX);
-    (void)bm_read_raw(&r, sizeof beginning);
-    identity->unit_at = (uint8_t)read_string(&r, BM_UNIT_CERTIFICATE_MAX, &identity->unit_size);
-    identity->order_at = (uint16_t)read_string(&r, BM_ORDER_CERTIFICATE_MAX, &identity->order_size);
-    identity->id_size = (uint16_t)r.at;
-    while (r.at < r.size && !r.bad) {
-        bm_read_expect(&r, BM_UINT, 0); /* one zero byte */
-    }
-    if (bm_read_end(&r) != BM_OK || rest != 0) {
+    if (parse(identity) == BM_OK && rest != 0) {
         bm_wipe(identity, sizeof *identity);
     }
     return BM_OK;

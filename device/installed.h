@@ -17,5 +17,7 @@ BM_MUST_CHECK int bm_installed_write_certificates(struct bm_atecc608 *chip, cons
 /* Read the slot into identity. Its certificates have at most BM_UNIT_CERTIFICATE_MAX and BM_ORDER_CERTIFICATE_MAX bytes and
  * are worth what bm_trust says. All zeros after an error, and if the slot holds anything but an ID_CRED_x and zeros. */
 BM_MUST_CHECK int bm_installed_load(struct bm_atecc608 *chip, struct bm_identity *identity);
+/* The same from the bytes of an ID_CRED_x, for a unit that keeps it elsewhere. BM_OK or BM_ERR_MALFORMED: all zeros. */
+BM_MUST_CHECK int bm_installed_parse(struct bm_identity *identity, const uint8_t *id, size_t size);
 
 #endif

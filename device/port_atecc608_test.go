@@ -7,6 +7,8 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/asn1"
+	"math/big"
 	"slices"
 	"testing"
 	"time"
@@ -249,41 +251,62 @@ func TestChipWycheproofECDSA(t *testing.T) {
 	wycheproofECDSA(t, lockedBench(t, chip.Options{}).unit.port())
 }
 
-// wycheproofECDSA holds a port's verify against every vector that its call can carry.
+// wycheproofECDSA holds a port's verify against every vector that its call can carry: signatures of 64 bytes, and those in DER
+// whose two numbers have room in them. Other forms of DER never get as far as a port.
 func wycheproofECDSA(t *testing.T, p port) {
 	t.Helper()
-	var file struct {
-		TestGroups []struct {
-			PublicKey struct{ Uncompressed string }
-			Tests     []struct {
-				TcID             int
-				Msg, Sig, Result string
+	for name, fixed := range map[string]func(signature []byte) []byte{
+		"ecdsa_secp256r1_sha256_p1363_test.json": func(signature []byte) []byte { return signature },
+		"ecdsa_secp256r1_sha256_test.json":       fromDER,
+	} {
+		var file struct {
+			TestGroups []struct {
+				PublicKey struct{ Uncompressed string }
+				Tests     []struct {
+					TcID             int
+					Msg, Sig, Result string
+				}
 			}
 		}
-	}
-	readJSON(t, "../testdata/primitives/ecdsa_secp256r1_sha256_p1363_test.json", &file)
-	tested := 0
-	for _, group := range file.TestGroups {
-		key := unhex(t, group.PublicKey.Uncompressed)[1:]
-		for _, test := range group.Tests {
-			signature := unhex(t, test.Sig)
-			if len(signature) != 64 {
-				continue
-			}
-			tested++
-			want := portRefused
-			if test.Result == "valid" {
-				want = portOK
-			}
-			digest := sha256.Sum256(unhex(t, test.Msg))
-			if status := p.verify(key, digest[:], signature); status != want {
-				t.Errorf("test %d, %s: %d", test.TcID, test.Result, status)
+		readJSON(t, "../testdata/primitives/"+name, &file)
+		tested := 0
+		for _, group := range file.TestGroups {
+			key := unhex(t, group.PublicKey.Uncompressed)[1:]
+			for _, test := range group.Tests {
+				signature := fixed(unhex(t, test.Sig))
+				if len(signature) != 64 {
+					continue
+				}
+				tested++
+				want := portRefused
+				if test.Result == "valid" {
+					want = portOK
+				}
+				digest := sha256.Sum256(unhex(t, test.Msg))
+				if status := p.verify(key, digest[:], signature); status != want {
+					t.Errorf("%s, test %d, %s: %d", name, test.TcID, test.Result, status)
+				}
 			}
 		}
+		if tested < 200 {
+			t.Errorf("%s: only %d signatures that a call can carry", name, tested)
+		}
 	}
-	if tested < 200 {
-		t.Errorf("only %d signatures of 64 bytes in the file", tested)
+}
+
+// fromDER gives r then s of an ECDSA-Sig-Value (RFC 3279, 2.2.3) of two numbers below 2^256; nil for anything else.
+func fromDER(der []byte) []byte {
+	var value struct{ R, S *big.Int }
+	if rest, err := asn1.Unmarshal(der, &value); err != nil || len(rest) > 0 {
+		return nil
 	}
+	if again, err := asn1.Marshal(value); err != nil || !bytes.Equal(again, der) {
+		return nil
+	}
+	if value.R.Sign() < 0 || value.S.Sign() < 0 || value.R.BitLen() > 256 || value.S.BitLen() > 256 {
+		return nil
+	}
+	return append(value.R.FillBytes(make([]byte, 32)), value.S.FillBytes(make([]byte, 32))...)
 }
 
 // ecdhVector is one whose point is given in full; shared is nil if it is none of the curve.

@@ -1,0 +1,6 @@
+#include "birthmark.h"
+
+unsigned bm_abi(void)
+{
+    return BM_ABI;
+}
