@@ -96,8 +96,7 @@ int bm_flash_next(struct bm_record *r)
     return status;
 }
 
-/* Before the first record of a page. */
-static void start(struct bm_record *r, const struct bm_port *port, unsigned page)
+void bm_flash_start(struct bm_record *r, const struct bm_port *port, unsigned page)
 {
     r->port = port;
     r->page = (uint8_t)page;
@@ -112,7 +111,7 @@ int bm_flash_last(const struct bm_port *port, unsigned page, enum bm_record_kind
     int found = BM_ERR_STATE;
     int status;
 
-    start(r, port, page);
+    bm_flash_start(r, port, page);
     while ((status = bm_flash_next(r)) == BM_OK) {
         if (r->kind == kind) {
             at = r->at;
@@ -131,7 +130,7 @@ static int append(struct bm_record *r, const uint8_t *payload, const struct bm_r
     struct bm_record end;
     int status;
 
-    start(&end, r->port, r->page);
+    bm_flash_start(&end, r->port, r->page);
     do {
         status = bm_flash_next(&end);
     } while (status == BM_OK);

@@ -14,7 +14,7 @@ enum bm_record_kind {
     BM_RECORD_MARK = 5 /* its state page is complete */
 };
 
-/* A record, or where the search for the next one stands: {.port = port, .page = page} is before the first. */
+/* A record, or where the search for the next one stands. */
 struct bm_record {
     const struct bm_port *port;
     uint32_t at;   /* where it begins in its page, bytes */
@@ -24,6 +24,8 @@ struct bm_record {
     uint8_t kind;
 };
 
+/* Before the first record of a page. */
+void bm_flash_start(struct bm_record *r, const struct bm_port *port, unsigned page);
 /* Go on to the next whole record of the page; BM_ERR_STATE if there is none. */
 BM_MUST_CHECK int bm_flash_next(struct bm_record *r);
 /* The last whole record of this kind in a page, which bm_flash_next gives once more; BM_ERR_STATE if there is none. */

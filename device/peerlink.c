@@ -301,7 +301,7 @@ static int resolve(void *user, unsigned attempt, const uint8_t *id, size_t id_si
         status = bm_trust_peer(p->config->port, p->config->image, BM_TRUST_UNIT, id, id_size, &judged);
         if (status == BM_OK || status == BM_CHECK_HELD) {
             bm_copy(p->peer.unit, judged.unit, judged.unit_size);
-            p->peer.unit_size = judged.unit_size;
+            p->peer.unit_size = (uint8_t)judged.unit_size;
             bm_sha256(digest, judged.order, judged.order_size);
             bm_copy(p->peer.order_hash, digest, BM_ORDER_HASH_SIZE);
             bm_copy(peer->key, judged.key, BM_KEY_SIZE);
