@@ -101,6 +101,20 @@ func parseObject(title string, object []byte) (*cose.Sign1Message, error) {
 	return m, nil
 }
 
+// signForUnits is signObject in the form that units read: without the tag.
+func signForUnits(random io.Reader, root crypto.Signer, title string, payload []byte) ([]byte, error) {
+	object, err := signObject(random, root, title, payload)
+	if err != nil {
+		return nil, err
+	}
+	return object[1:], nil
+}
+
+// parseForUnits is parseObject of what signForUnits wrote.
+func parseForUnits(title string, object []byte) (*cose.Sign1Message, error) {
+	return parseObject(title, append([]byte{0xD2}, object...))
+}
+
 // verifyObject checks the root's signature (RFC 9052, section 4.4). The error wraps ErrVerify.
 func verifyObject(m *cose.Sign1Message, title string, root crypto.PublicKey) error {
 	verifier, err := cose.NewVerifier(cose.AlgorithmES256, root)
