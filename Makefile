@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan lib psa lint nocgo size bench fuzz proofs ct clean
+.PHONY: all build demo test asan lib psa lint nocgo size bench fuzz proofs ct coverage clean
 
 all: build
 
@@ -50,6 +50,11 @@ proofs:
 	scripts/bootstrap proofs
 	go run ./scripts/proofs $(if $(REDUCED),-reduced)
 
+# Lines and branches that the Go tests and the fuzz corpora reach.
+coverage:
+	scripts/bootstrap coverage
+	scripts/coverage
+
 # Constant time on secrets.
 ct:
 	scripts/bootstrap ct
@@ -59,10 +64,10 @@ bench:
 	scripts/bootstrap test
 	go run ./scripts/bench
 
-# Each Go fuzz target for FUZZTIME, one after the other.
+# Each fuzz target, Go's and the C library's, for FUZZTIME, one after the other.
 FUZZTIME ?= 30s
 fuzz:
-	scripts/bootstrap test
+	scripts/bootstrap fuzz
 	scripts/fuzz $(FUZZTIME)
 
 clean:
