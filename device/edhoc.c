@@ -283,7 +283,7 @@ static int identify(struct bm_edhoc *e, struct bm_part *parts, uint8_t prk[BM_PR
         parts[CRED].size = peer.cred_size;
         status = prove(e, parts, prk, proof, peer.key);
         attempt++;
-    } while (status == BM_ERR_AUTH);
+    } while (status == BM_ERR_AUTH && attempt < BM_EDHOC_ATTEMPTS);
     return status;
 }
 
@@ -322,7 +322,7 @@ static int authenticate(struct bm_edhoc *e, uint8_t *text, size_t size, int writ
     ead = r.at;
     read_ead(&r);
     /* {4: kid} has its short form. */
-    if (bm_read_end(&r) != BM_OK || (parts[ID].size > 2 && bm_equal(parts[ID].bytes, kid_map, 2))) {
+    if (bm_read_end(&r) != BM_OK || bm_equal(parts[ID].bytes, kid_map, 2)) {
         return BM_ERR_MALFORMED;
     }
     parts[TH].bytes = th(e) - TH_HEAD;

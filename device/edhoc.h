@@ -29,6 +29,8 @@ struct bm_credential {
     size_t cred_size;
 };
 
+#define BM_EDHOC_ATTEMPTS 8 /* credentials that are tried: a message costs a bounded time, whatever the resolver does */
+
 /* What a resolver finds. cred lives until the call of bm_edhoc_read that asked for it returns. */
 struct bm_peer {
     const uint8_t *cred; /* CRED_x */
@@ -40,9 +42,9 @@ struct bm_peer {
 struct bm_edhoc_config {
     const struct bm_port *port;
     /* Find the peer's credential from its ID_CRED_x, untrusted and in the form of bm_credential.id, and judge it. attempt
-     * counts from 0: where several credentials have this identifier (kid), it gives the next one, and BM_ERR_AUTH when there
-     * are no more, which ends the search. BM_OK; BM_ERR_UNKNOWN if a reference is not known, so that the peer may send by value (error 3); BM_ERR_AUTH
-     * if the credential is refused; BM_ERR_PORT. */
+     * counts from 0 to BM_EDHOC_ATTEMPTS - 1: where several credentials have this identifier (kid), it gives the next one, and
+     * BM_ERR_AUTH when there are no more. BM_OK; BM_ERR_UNKNOWN if a reference is not known, so that the peer may send by value
+     * (error 3); BM_ERR_AUTH if the credential is refused; BM_ERR_PORT. */
     int (*resolve)(void *user, unsigned attempt, const uint8_t *id, size_t id_size, struct bm_peer *peer);
     void *user;
     struct bm_credential own;

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 // newModels are two sides with new keys and credentials by kid.
@@ -316,7 +318,7 @@ func TestSameKid(t *testing.T) {
 				if known && err != nil || !known && !errors.Is(err, ErrAuth) {
 					t.Errorf("method %d, role %d, known %v: %v", method, role, known, err)
 				}
-				if want := map[bool]int{true: 4, false: 4}[known]; len(asked) < want || !slices.IsSorted(asked) || asked[0] != 0 {
+				if !slices.Equal(asked, []int{0, 1, 2, 3}) {
 					t.Errorf("method %d, role %d: asked %v", method, role, asked)
 				}
 				if known {
@@ -324,6 +326,20 @@ func TestSameKid(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A resolver that knows no end does not keep a unit busy.
+func TestAttempts(t *testing.T) {
+	modelI, modelR := newModels(t, 0, 2)
+	i, r := modelI.library(t), modelR.library(t)
+	calls := 0
+	i.resolve = func(int, []byte) ([]byte, [64]byte, error) {
+		calls++
+		return modelR.cred, [64]byte(publicKey(t, newKey(t))), nil
+	}
+	if _, err := meet(i.side(t), r.side(t)); !errors.Is(err, ErrAuth) || calls != 8 {
+		t.Errorf("%v after %d calls", err, calls)
 	}
 }
 
@@ -367,18 +383,26 @@ func TestResolverRefuses(t *testing.T) {
 	}
 }
 
-// The own credential shown by the peer, whoever's key it is under: a message reflected.
+// A peer that proves with a key of its own that it is who this side is.
 func TestReflection(t *testing.T) {
 	for method := range 4 {
 		for _, role := range []Role{Initiator, Responder} {
 			modelI, modelR := newModels(t, method, 2)
-			i, r := modelI.library(t), modelR.library(t)
-			h, m := i, modelI
-			if role == Responder {
-				h, m = r, modelR
+			modelR.cred = modelI.cred
+			modelI.acquaint(modelR)
+			if _, err := meet(modelI.side(), modelR.side()); err != nil { // the model has nothing against it
+				t.Fatal(err)
 			}
-			h.resolve = func(int, []byte) ([]byte, [64]byte, error) { return m.cred, [64]byte(m.peer), nil }
-			if _, err := meet(i.side(t), r.side(t)); !errors.Is(err, ErrAuth) || !h.wiped() {
+			i, r := modelI.side(), modelR.side()
+			var h *Handshake
+			if role == Initiator {
+				h = modelI.library(t)
+				i = h.side(t)
+			} else {
+				h = modelR.library(t)
+				r = h.side(t)
+			}
+			if _, err := meet(i, r); !errors.Is(err, ErrAuth) || !h.wiped() {
 				t.Errorf("method %d, role %d: %v", method, role, err)
 			}
 		}
@@ -399,6 +423,8 @@ func TestErrorMessages(t *testing.T) {
 		"1818f6":               ErrPeer,
 		"20f6":                 ErrPeer, // codes may be negative
 		"2102":                 ErrPeer,
+		"2206":                 ErrPeer,
+		"23f5":                 ErrPeer,
 		"":                     ErrMalformed,
 		"01":                   ErrMalformed,
 		"0161":                 ErrMalformed,
@@ -430,6 +456,20 @@ func TestErrorMessages(t *testing.T) {
 				t.Errorf("%s in place of message_%d is answered by %x", message, n, answer)
 			}
 		}
+	}
+	// Error 2 that comes too late chooses nothing.
+	modelI, modelR := newModels(t, 0, 2)
+	i, _ := modelI.handshake(t, []byte{2, 3}, 0)
+	r := modelR.library(t)
+	if err := r.Read(must(i.Write())); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Read(must(r.Write())); err != nil {
+		t.Fatal(err)
+	}
+	must(i.Write())
+	if err := i.Read(unhex(t, "0203")); !errors.Is(err, ErrPeer) || i.Selected() != 0 {
+		t.Errorf("error 2 in place of message_4: %v, selected %d", err, i.Selected())
 	}
 	for _, message := range []string{"0281" + "02", "0280", "0298020203", "029f0203ff", "02820203f6", "028203", "026102"} {
 		modelI, _ := newModels(t, 0, 2)
@@ -518,10 +558,34 @@ func TestSuitesOfMessage1(t *testing.T) {
 		}
 	}
 	// Another suite's key may have another length: what it is told then is the suite.
-	_, modelR := newModels(t, 0, 2)
-	r := modelR.library(t)
-	if err := r.Read(joined([]byte{0, 1}, bstr(make([]byte, 48)), []byte{0x0e})); !errors.Is(err, ErrSuite) {
-		t.Error(err)
+	x := rest[2:34]
+	for size, key := range map[int][]byte{0: {}, 31: x[:31], 33: append(bytes.Clone(x), 0), 48: append(bytes.Clone(x), x[:16]...)} {
+		for suite, want := range map[byte]error{2: ErrMalformed, 1: ErrSuite} {
+			_, modelR := newModels(t, 0, 2)
+			r := modelR.library(t)
+			if err := r.Read(joined([]byte{0, suite}, bstr(key), []byte{0x0e})); !errors.Is(err, want) {
+				t.Errorf("suite %d, G_X of %d bytes: %v", suite, size, err)
+			}
+		}
+	}
+}
+
+// A Responder takes the methods that it was told to take, and no number that looks like one of them.
+func TestMethodOfMessage1(t *testing.T) {
+	rest := joined(unhex(t, "025820"), unhex(t, "8af6f430ebe18d34184017a9a11bf511c8dff8f834730b96c1b7c8dbca2fc3b6"), []byte{0x0e})
+	for _, methods := range []uint8{1, 4, 5} {
+		for _, method := range []uint32{0, 1, 2, 3, 4, 5, 8, 16, 18, 31, 32, 34, 64, 256, 258, 65536, 1 << 31, 1<<32 - 2} {
+			_, model := newModels(t, 0, 2)
+			h := model.library(t)
+			if status := h.restart(Responder, keyUsage(false), 2, methods, []byte{2}, 0); status != 0 {
+				t.Fatal(status)
+			}
+			taken := method < 4 && methods>>method&1 == 1
+			err := h.Read(joined(must(cbor.Marshal(method)), rest))
+			if (err == nil) != taken || !taken && !errors.Is(err, ErrMalformed) {
+				t.Errorf("method %d where %04b are taken: %v", method, methods, err)
+			}
+		}
 	}
 }
 
