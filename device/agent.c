@@ -92,11 +92,10 @@ static struct outcome survey_chip(struct bm_agent *a, struct survey *s)
 static struct outcome judge(const struct bm_agent *a, struct survey *s)
 {
     const struct bm_identity *stored = a->identity;
-    uint8_t anchor[BM_ANCHOR_SIZE];
+    const uint8_t *anchor = bm_installed_anchor(a->port);
 
-    int status = bm_installed_read_anchor(a->port, anchor);
-    if (status != BM_OK) {
-        return status == BM_ERR_STATE ? good : refuse(FLASH, 0);
+    if (anchor == NULL) {
+        return good;
     }
     struct bm_birth birth = {
         .anchor = anchor,
@@ -106,7 +105,7 @@ static struct outcome judge(const struct bm_agent *a, struct survey *s)
         .unit_size = stored->unit_size,
         .key = s->key,
     };
-    status = bm_trust(a->port, a->image, &birth);
+    int status = bm_trust(a->port, a->image, &birth);
     if (status == BM_OK) {
         s->state = BM_UNIT_INSTALLED;
     }
@@ -158,9 +157,7 @@ static struct outcome hello(struct bm_agent *a, struct call *c)
     if (o.status != OK) {
         return o;
     }
-    if (bm_pairing_read(a->port, &pairing) != BM_OK) {
-        return refuse(FLASH, 0);
-    }
+    bm_pairing_read(a->port, &pairing);
     begin(a, c, OK, 12);
     bm_write(&c->reply, BM_UINT, PROTOCOL);
     bm_write_string(&c->reply, BM_BYTES, s.revision, REVISION_SIZE);
@@ -297,10 +294,6 @@ static struct outcome install(struct bm_agent *a, struct call *c)
     if (o.status != OK) {
         return o;
     }
-    uint8_t stored[BM_ANCHOR_SIZE];
-    if (bm_installed_read_anchor(a->port, stored) == BM_ERR_PORT) {
-        return refuse(FLASH, 0); /* which bm_trust does not tell from the chip */
-    }
     int check = bm_trust(a->port, a->image, &birth);
     if (check != BM_OK) {
         return check == BM_ERR_PORT ? chip_failed(a) : refuse(REFUSED, (unsigned)check);
@@ -342,13 +335,12 @@ static struct outcome seal(struct bm_agent *a, struct call *c)
     if (s.state != BM_UNIT_INSTALLED) {
         return refuse(STATE, s.state);
     }
-    int status = bm_pairing_read(a->port, &pairing);
-    if (status == BM_OK && pairing.state == BM_PAIRING_FAULT) {
+    bm_pairing_read(a->port, &pairing);
+    if (pairing.state == BM_PAIRING_FAULT) {
         pairing.state = BM_PAIRING_OPEN;
-        status = bm_pairing_write(a->port, &pairing);
-    }
-    if (status != BM_OK) {
-        return refuse(FLASH, 0);
+        if (bm_pairing_write(a->port, &pairing) != BM_OK) {
+            return refuse(FLASH, 0);
+        }
     }
     a->board->debug_close(a->board->user);
     if (!a->board->debug_closed(a->board->user)) {
@@ -553,9 +545,7 @@ static struct outcome take(struct bm_agent *a, struct call *c)
     if (o.status != OK) {
         return o;
     }
-    if (bm_trust_version(a->port, &version) != BM_OK) {
-        return refuse(FLASH, 0);
-    }
+    bm_trust_version(a->port, &version);
     begin(a, c, OK, 3);
     bm_write(&c->reply, BM_UINT, version.epoch);
     bm_write(&c->reply, BM_UINT, version.list_epoch);
@@ -583,9 +573,7 @@ static struct outcome release(struct bm_agent *a, struct call *c)
     if (s.state != BM_UNIT_SEALED || bm_c509_unit(&unit, own->id + own->unit_at, own->unit_size) != BM_OK) {
         return refuse(STATE, s.state);
     }
-    if (bm_pairing_read(a->port, &pairing) != BM_OK) {
-        return refuse(FLASH, 0);
-    }
+    bm_pairing_read(a->port, &pairing);
     if (pairing.state != BM_PAIRING_PAIRED) {
         return refuse(STATE, s.state);
     }

@@ -296,6 +296,7 @@ func TestStored(t *testing.T) {
 		t.Errorf("the unit's own certificates: state %d", g.state)
 	}
 	b.flash.pages[0][50] ^= 1
+	b.unit.remap(t)
 	if g := b.hello(t); g.state != 1 {
 		t.Errorf("without an anchor: state %d", g.state)
 	}

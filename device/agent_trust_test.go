@@ -136,6 +136,7 @@ func TestReleaseVerb(t *testing.T) {
 	record = slices.Concat(record, make([]byte, 12), peer)
 	record = binary.LittleEndian.AppendUint16(record, crc16Of(record))
 	copy(b.flash.pages[1][32:], append(record, make([]byte, -len(record)&7)...))
+	b.unit.remap(t)
 	generation := func() string {
 		if g := b.hello(t).generation; g != nil {
 			return fmt.Sprint(*g)

@@ -184,3 +184,12 @@ func wipeOver(to []byte, at, size int) []byte {
 	C.bm_wipe(unsafe.Pointer(&to[at]), C.size_t(size))
 	return to
 }
+
+// remap lets the unit see what a test has done to its flash.
+func (u *Unit) remap(t interface{ Fatal(...any) }) {
+	for page := range C.BM_FLASH_PAGES {
+		if err := u.flash.read(page, 0, u.flash.pageSize); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -17,20 +17,16 @@ type pairing struct {
 	unit       []byte
 }
 
-func (p *Peer) pairing() (pairing, error) {
+func (p *Peer) pairing() pairing {
 	var c C.struct_bm_pairing
-	if status := C.bm_pairing_read(&p.unit.c.port, &c); status != C.BM_OK {
-		return pairing{}, Status(status)
-	}
-	return pairing{int(c.state), uint32(c.generation), bytesOf(&c.unit[0], C.size_t(c.unit_size))}, nil
+	C.bm_pairing_read(&p.unit.c.port, &c)
+	return pairing{int(c.state), uint32(c.generation), bytesOf(&c.unit[0], C.size_t(c.unit_size))}
 }
 
 // release writes open(g + 1) if a release of the root's holds, as verb 9 does.
 func (p *Peer) release(serial [8]byte, release []byte) error {
 	var c C.struct_bm_pairing
-	if status := C.bm_pairing_read(&p.unit.c.port, &c); status != C.BM_OK {
-		return Status(status)
-	}
+	C.bm_pairing_read(&p.unit.c.port, &c)
 	o := C.CBytes(release)
 	defer C.free(o)
 	status := C.bm_trust_release(&p.unit.c.port, (*C.uint8_t)(&serial[0]), c.generation, (*C.uint8_t)(o), C.size_t(len(release)))
@@ -54,9 +50,7 @@ func (p *Peer) take(object []byte, list bool) error {
 // version is struct bm_trust_version.
 func (p *Peer) version() (epoch, listEpoch int, listNumber uint32) {
 	var v C.struct_bm_trust_version
-	if C.bm_trust_version(&p.unit.c.port, &v) != C.BM_OK {
-		return -1, -1, 0
-	}
+	C.bm_trust_version(&p.unit.c.port, &v)
 	return int(v.epoch), int(v.list_epoch), uint32(v.list_number)
 }
 

@@ -90,10 +90,11 @@ struct bm_port {
     int (*ecdh)(void *user, int own, const uint8_t peer[BM_KEY_SIZE], uint8_t secret[32]);
     /* AES-128 of one block in place: bm_aes128, or what the part has in hardware. */
     int (*aes)(void *user, const uint8_t key[BM_AES_KEY_SIZE], uint8_t block[BM_AES_BLOCK_SIZE]);
-    /* Flash of the microcontroller: BM_FLASH_PAGES pages of page_size bytes that erase to FF; 2,048 hold what the formats allow.
-     * Offsets and sizes of program are multiples of BM_FLASH_UNIT; each unit is programmed once between erasures. A unit whose
-     * programming was cut off may read as anything, but it reads. */
-    int (*flash_read)(void *user, unsigned page, uint32_t offset, uint8_t *out, size_t size);
+    /* Flash of the microcontroller: BM_FLASH_PAGES pages of page_size bytes, one after the other, that erase to FF. It is read
+     * where it lies, as memory; a part whose flash is on a bus keeps a copy of it there. Offsets and sizes of program are
+     * multiples of BM_FLASH_UNIT; each unit is programmed once between erasures. Pages of 2,048 bytes hold what the formats
+     * allow. */
+    const uint8_t *flash;
     int (*flash_program)(void *user, unsigned page, uint32_t offset, const uint8_t *data, size_t size);
     int (*flash_erase)(void *user, unsigned page);
     uint32_t page_size;

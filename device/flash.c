@@ -4,222 +4,156 @@
 
 enum { HEAD_SIZE = 4, CRC_SIZE = 2, UNIT = BM_FLASH_UNIT, MARK_SIZE = 4 };
 
-static int read(const struct bm_record *r, uint32_t at, uint8_t *out, size_t size)
+/* Bytes that a record takes in its page. */
+static uint32_t room_for(size_t payload_size)
 {
-    return r->port->flash_read(r->port->user, r->page, at, out, size) == BM_OK ? BM_OK : BM_ERR_PORT;
+    return (HEAD_SIZE + (uint32_t)payload_size + CRC_SIZE + UNIT - 1) / UNIT * UNIT;
 }
 
-static int erase(const struct bm_port *port, unsigned page)
+/* 1 if CRC and zeros follow head and payload as they should, else 0. */
+static int whole(const uint8_t *record, size_t covered, uint32_t room)
 {
-    return port->flash_erase(port->user, page) == BM_OK ? BM_OK : BM_ERR_PORT;
-}
+    uint16_t crc = bm_crc16(0, record, covered);
+    unsigned difference = 0;
 
-int bm_flash_read(const struct bm_record *r, uint32_t offset, uint8_t *out, size_t size)
-{
-    if (offset > r->size || size > r->size - offset) {
-        return BM_ERR_PORT; /* the flash does not hold what was written */
+    for (; covered < room; covered++) {
+        difference |= record[covered] ^ (uint8_t)crc;
+        crc >>= 8;
     }
-    return read(r, r->at + HEAD_SIZE + offset, out, size);
-}
-
-/* Say how much room the record takes; BM_ERR_SPACE if the page has less from r->at on. */
-static int make_room(struct bm_record *r)
-{
-    r->room = (HEAD_SIZE + (uint32_t)r->size + CRC_SIZE + UNIT - 1) / UNIT * UNIT;
-    return r->room <= r->port->page_size - r->at ? BM_OK : BM_ERR_SPACE;
-}
-
-/* Hold what lies at r->at against a record of its kind and size: head, payload, CRC, zeros. The payload is in memory or, if that
- * is NULL, in another record; is that r itself, then all is as it should be if the CRC holds, and otherwise what should be is
- * programmed first. In units, so that the stack does not grow with the record. BM_OK, BM_ERR_STATE or BM_ERR_PORT. */
-static int match(const struct bm_record *r, const uint8_t *payload, const struct bm_record *other)
-{
-    const uint8_t head[HEAD_SIZE] = {r->kind, 0, (uint8_t)(r->size >> 8), (uint8_t)r->size};
-    uint8_t wanted[UNIT];
-    uint8_t found[UNIT];
-    uint16_t crc = 0;
-
-    for (uint32_t at = 0; at < r->room; at += UNIT) {
-        if (payload == NULL && read(other, other->at + at, wanted, UNIT) != BM_OK) {
-            return BM_ERR_PORT;
-        }
-        for (uint32_t i = at; i < at + UNIT; i++) {
-            uint8_t *byte = &wanted[i % UNIT];
-            if (i >= HEAD_SIZE + (uint32_t)r->size) {
-                *byte = (uint8_t)crc;
-                crc >>= 8;
-                continue;
-            }
-            if (payload != NULL) {
-                *byte = i < HEAD_SIZE ? head[i] : payload[i - HEAD_SIZE];
-            }
-            crc = bm_crc16(crc, byte, 1);
-        }
-        if ((other != r && r->port->flash_program(r->port->user, r->page, r->at + at, wanted, UNIT) != BM_OK) ||
-            read(r, r->at + at, found, UNIT) != BM_OK) {
-            return BM_ERR_PORT;
-        }
-        if (!bm_equal(wanted, found, UNIT)) {
-            return BM_ERR_STATE;
-        }
-    }
-    return BM_OK;
-}
-
-/* A torn record is skipped by its length, so that nothing inside it is ever taken for a record. Where power failed within its
- * first unit the length may be wrong, or there is no head at all, but then nothing of it follows. */
-int bm_flash_next(struct bm_record *r)
-{
-    uint8_t unit[UNIT];
-    int status = BM_ERR_STATE;
-
-    while (status == BM_ERR_STATE) {
-        r->at += r->room;
-        r->room = 0;
-        if (r->at >= r->port->page_size) {
-            break;
-        }
-        if (read(r, r->at, unit, UNIT) != BM_OK) {
-            return BM_ERR_PORT;
-        }
-        if (bm_get(unit, UNIT) == UINT64_MAX) {
-            break; /* free */
-        }
-        r->kind = unit[0];
-        r->size = (uint16_t)bm_get(unit + 2, 2);
-        if (unit[1] == 0 && make_room(r) == BM_OK) {
-            status = match(r, NULL, r);
-        } else {
-            r->room = UNIT;
-        }
-    }
-    return status;
+    return difference == 0;
 }
 
 void bm_flash_start(struct bm_record *r, const struct bm_port *port, unsigned page)
 {
     r->port = port;
     r->page = (uint8_t)page;
-    r->at = 0;
-    r->room = 0;
+    r->end = 0;
 }
 
-int bm_flash_last(const struct bm_port *port, unsigned page, enum bm_record_kind kind, struct bm_record *r)
+/* A torn record is skipped by its length, so that nothing inside it is ever taken for a record. Where power failed within its
+ * first unit the length may be wrong, or there is no head at all, but then nothing of it follows. */
+int bm_flash_next(struct bm_record *r)
 {
-    uint32_t at = 0;
-    uint16_t size = 0;
-    int found = BM_ERR_STATE;
-    int status;
+    uint32_t page_size = r->port->page_size;
 
-    bm_flash_start(r, port, page);
-    while ((status = bm_flash_next(r)) == BM_OK) {
-        if (r->kind == kind) {
-            at = r->at;
-            size = r->size;
-            found = BM_OK;
+    while (page_size - r->end >= UNIT) {
+        const uint8_t *record = r->port->flash + r->page * page_size + r->end;
+        if (bm_get(record, UNIT) == UINT64_MAX) {
+            break; /* free */
+        }
+        r->kind = record[0];
+        r->size = (uint16_t)bm_get(record + 2, 2);
+        r->payload = record + HEAD_SIZE;
+        uint32_t room = room_for(r->size);
+        if (record[1] != 0 || room > page_size - r->end) {
+            r->end += UNIT;
+            continue;
+        }
+        r->end += room;
+        if (whole(record, HEAD_SIZE + (size_t)r->size, room)) {
+            return 1;
         }
     }
-    r->at = at;
-    r->size = size;
-    return status == BM_ERR_STATE ? found : status;
+    return 0;
 }
 
-/* Append a record whose payload is in memory or, if that is NULL, in another record. */
-static int append(struct bm_record *r, const uint8_t *payload, const struct bm_record *other)
+/* The last whole record of this kind in a page; 0 if there is none. */
+static int last(const struct bm_port *port, unsigned page, unsigned kind, struct bm_record *r)
 {
+    struct bm_record each;
+    int found = 0;
+
+    bm_flash_start(&each, port, page);
+    while (bm_flash_next(&each)) {
+        if (each.kind == kind) {
+            *r = each;
+            found = 1;
+        }
+    }
+    return found;
+}
+
+int bm_flash_append(const struct bm_port *port, unsigned page, enum bm_record_kind kind, const uint8_t *payload, size_t size)
+{
+    const uint8_t head[HEAD_SIZE] = {(uint8_t)kind, 0, (uint8_t)(size >> 8), (uint8_t)size};
+    uint16_t crc = bm_crc16(bm_crc16(0, head, HEAD_SIZE), payload, size);
+    uint32_t room = room_for(size);
+    uint8_t unit[UNIT];
     struct bm_record end;
-    int status;
 
-    bm_flash_start(&end, r->port, r->page);
-    do {
-        status = bm_flash_next(&end);
-    } while (status == BM_OK);
-    r->at = end.at;
-    if (status == BM_ERR_STATE) {
-        status = make_room(r);
+    bm_flash_start(&end, port, page);
+    while (bm_flash_next(&end)) {
     }
-    if (status == BM_OK && match(r, payload, other) != BM_OK) {
-        status = BM_ERR_PORT;
+    if (room > port->page_size - end.end) {
+        return BM_ERR_SPACE;
     }
-    return status;
+    for (uint32_t i = 0; i < room; i++) {
+        uint8_t *byte = &unit[i % UNIT];
+        if (i < HEAD_SIZE) {
+            *byte = head[i];
+        } else if (i < HEAD_SIZE + size) {
+            *byte = payload[i - HEAD_SIZE];
+        } else {
+            *byte = (uint8_t)crc;
+            crc >>= 8;
+        }
+        if (i % UNIT == UNIT - 1 && port->flash_program(port->user, page, end.end + i + 1 - UNIT, unit, UNIT) != BM_OK) {
+            return BM_ERR_PORT;
+        }
+    }
+    return bm_flash_next(&end) && end.size == size && bm_equal(end.payload, payload, size) ? BM_OK : BM_ERR_PORT;
 }
 
-int bm_flash_append(struct bm_record *r, const uint8_t *payload)
+/* The page that counts, and its mark, the highest there is; page B and 0 if neither has one. */
+static unsigned counting(const struct bm_port *port, uint32_t *mark)
 {
-    return append(r, payload, NULL);
-}
-
-/* The page that counts and its mark, the highest there is; BM_ERR_STATE, page B and 0 if neither has one. */
-static int counting(const struct bm_port *port, unsigned *page, uint32_t *mark)
-{
-    uint8_t bytes[MARK_SIZE];
+    unsigned page = BM_PAGE_STATE_B;
     struct bm_record r;
 
-    *page = BM_PAGE_STATE_B;
     *mark = 0;
     for (unsigned i = BM_PAGE_STATE_A; i <= BM_PAGE_STATE_B; i++) {
-        int status = bm_flash_last(port, i, BM_RECORD_MARK, &r);
-        if (status == BM_OK) {
-            status = bm_flash_read(&r, 0, bytes, MARK_SIZE);
-        }
-        if (status == BM_ERR_PORT) {
-            return status;
-        }
-        uint32_t its = status == BM_OK ? (uint32_t)bm_get(bytes, MARK_SIZE) : 0;
-        if (its > *mark) {
-            *page = i;
-            *mark = its;
+        if (last(port, i, BM_RECORD_MARK, &r) && r.size == MARK_SIZE && bm_get(r.payload, MARK_SIZE) > *mark) {
+            page = i;
+            *mark = (uint32_t)bm_get(r.payload, MARK_SIZE);
         }
     }
-    return *mark > 0 ? BM_OK : BM_ERR_STATE;
+    return page;
 }
 
 int bm_flash_state(const struct bm_port *port, enum bm_record_kind kind, struct bm_record *r)
 {
-    unsigned page;
     uint32_t mark;
+    unsigned page = counting(port, &mark);
 
-    int status = counting(port, &page, &mark);
-    return status == BM_OK ? bm_flash_last(port, page, kind, r) : status;
+    return mark > 0 && last(port, page, kind, r);
 }
 
-int bm_flash_replace(struct bm_record *r, const uint8_t *payload)
+int bm_flash_replace(const struct bm_port *port, enum bm_record_kind kind, const uint8_t *payload, size_t size)
 {
-    struct bm_record kept = {.size = 0}; /* what counts of the other kind */
-    struct bm_record copy;
+    const enum bm_record_kind other_kind = BM_RECORD_PAIRING + BM_RECORD_LIST - kind;
+    struct bm_record other;
     uint8_t bytes[MARK_SIZE];
-    unsigned page;
     uint32_t mark;
+    unsigned page = counting(port, &mark);
 
-    int status = counting(r->port, &page, &mark);
-    if (status == BM_OK) {
-        r->page = (uint8_t)page;
-        if (append(r, payload, NULL) == BM_OK) {
-            return BM_OK;
-        }
-        status = bm_flash_last(r->port, page, BM_RECORD_PAIRING + BM_RECORD_LIST - r->kind, &kept);
-    }
-    if (status == BM_ERR_PORT) {
-        return status;
+    if (mark > 0 && bm_flash_append(port, page, kind, payload, size) == BM_OK) {
+        return BM_OK;
     }
     /* Everything to the other page, and its mark last: from then on that page counts. */
-    r->page = (uint8_t)(BM_PAGE_STATE_A + BM_PAGE_STATE_B - page);
-    copy.port = r->port;
-    copy.page = r->page;
-    status = erase(r->port, r->page);
-    if (status == BM_OK && kept.size > 0) {
-        copy.kind = (uint8_t)(BM_RECORD_PAIRING + BM_RECORD_LIST - r->kind);
-        copy.size = kept.size;
-        status = append(&copy, NULL, &kept);
+    unsigned to = BM_PAGE_STATE_A + BM_PAGE_STATE_B - page;
+    int status = port->flash_erase(port->user, to);
+    if (status == BM_OK && bm_flash_state(port, other_kind, &other)) {
+        status = bm_flash_append(port, to, other_kind, other.payload, other.size);
     }
     if (status == BM_OK) {
-        status = append(r, payload, NULL);
+        status = bm_flash_append(port, to, kind, payload, size);
     }
     if (status == BM_OK) {
         bm_put(bytes, MARK_SIZE, mark + 1);
-        copy.kind = BM_RECORD_MARK;
-        copy.size = MARK_SIZE;
-        status = append(&copy, bytes, NULL);
+        status = bm_flash_append(port, to, BM_RECORD_MARK, bytes, MARK_SIZE);
     }
-    return status == BM_OK ? erase(r->port, page) : status;
+    if (status == BM_OK) {
+        status = port->flash_erase(port->user, page);
+    }
+    return status == BM_OK || status == BM_ERR_SPACE ? status : BM_ERR_PORT;
 }

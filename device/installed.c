@@ -6,29 +6,25 @@
 /* What a filled slot begins with: {25: [ , 25 = c5c (draft-ietf-cose-cbor-encoded-cert-21, section 5). */
 static const uint8_t beginning[] = {0xa1, 0x18, 0x19, 0x82};
 
-int bm_installed_read_anchor(const struct bm_port *port, uint8_t anchor[BM_ANCHOR_SIZE])
+const uint8_t *bm_installed_anchor(const struct bm_port *port)
 {
     struct bm_record r;
 
-    int status = bm_flash_last(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, &r);
-    return status == BM_OK ? bm_flash_read(&r, 0, anchor, BM_ANCHOR_SIZE) : status;
+    bm_flash_start(&r, port, BM_PAGE_TRUST);
+    return bm_flash_next(&r) && r.kind == BM_RECORD_ANCHOR && r.size == BM_ANCHOR_SIZE ? r.payload : NULL;
 }
 
 int bm_installed_write_anchor(const struct bm_port *port, const uint8_t anchor[BM_ANCHOR_SIZE])
 {
-    struct bm_record r = {.port = port, .page = BM_PAGE_TRUST, .kind = BM_RECORD_ANCHOR, .size = BM_ANCHOR_SIZE};
-    uint8_t newest[BM_ANCHOR_SIZE];
+    const uint8_t *stored = bm_installed_anchor(port);
 
-    int status = bm_installed_read_anchor(port, newest);
-    if (status == BM_OK && bm_equal(newest, anchor, BM_ANCHOR_SIZE)) {
+    if (stored != NULL && bm_equal(stored, anchor, BM_ANCHOR_SIZE)) {
         return BM_OK;
-    }
-    if (status == BM_ERR_PORT) {
-        return BM_ERR_PORT;
     }
     /* Nothing else is in the page before there is an anchor, so what it has is of an attempt that lost power, or of an image
      * that this unit no longer has. */
-    if (port->flash_erase(port->user, BM_PAGE_TRUST) != BM_OK || bm_flash_append(&r, anchor) != BM_OK) {
+    if (port->flash_erase(port->user, BM_PAGE_TRUST) != BM_OK ||
+        bm_flash_append(port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE) != BM_OK) {
         return BM_ERR_PORT;
     }
     return BM_OK;

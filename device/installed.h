@@ -7,8 +7,8 @@
 
 /* Write the anchor unless it is the newest already; either way it has been read back. */
 BM_MUST_CHECK int bm_installed_write_anchor(const struct bm_port *port, const uint8_t anchor[BM_ANCHOR_SIZE]);
-/* The newest anchor, or BM_ERR_STATE if there is none. */
-BM_MUST_CHECK int bm_installed_read_anchor(const struct bm_port *port, uint8_t anchor[BM_ANCHOR_SIZE]);
+/* The anchor, BM_ANCHOR_SIZE bytes where they lie in flash; NULL if there is none. */
+const uint8_t *bm_installed_anchor(const struct bm_port *port);
 
 /* Write unit and order of a birth that bm_trust accepted, and load what the slot then holds: the birth's, or zeros after an error.
  * The birth's bytes may not lie in identity. A block that already has its bytes is not written again. */

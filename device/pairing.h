@@ -20,8 +20,8 @@ struct bm_pairing {
     uint8_t unit[BM_UNIT_CERTIFICATE_MAX]; /* the peer's certificate */
 };
 
-/* The newest record. BM_OK, with state BM_PAIRING_FAULT if there is none; BM_ERR_PORT, and then state is BM_PAIRING_FAULT too. */
-BM_MUST_CHECK int bm_pairing_read(const struct bm_port *port, struct bm_pairing *pairing);
+/* The newest record, with state BM_PAIRING_FAULT if there is none. */
+void bm_pairing_read(const struct bm_port *port, struct bm_pairing *pairing);
 /* Write a record and read it back; its generation must be one more than the newest, or 0 in a unit that has none. BM_OK;
  * BM_ERR_STATE for another generation; BM_ERR_PORT: either the record before it counts or this one. */
 BM_MUST_CHECK int bm_pairing_write(const struct bm_port *port, const struct bm_pairing *pairing);

@@ -155,9 +155,7 @@ static int still_paired(struct bm_peerlink *p)
 {
     uint32_t generation = p->peer.generation;
 
-    if (bm_pairing_read(p->config->port, &p->peer) != BM_OK) {
-        return 0;
-    }
+    bm_pairing_read(p->config->port, &p->peer);
     if (p->peer.state == BM_PAIRING_PAIRED && p->peer.generation == generation) {
         return 1;
     }
@@ -175,8 +173,9 @@ static int begin(struct bm_peerlink *p, unsigned stage)
     uint8_t number[32];
 
     p->flags &= (uint8_t)~CONNECT;
-    if (bm_pairing_read(port, &p->peer) != BM_OK || bm_trust_version(port, &p->ours) != BM_OK ||
-        port->random(port->user, number) != BM_OK) {
+    bm_pairing_read(port, &p->peer);
+    bm_trust_version(port, &p->ours);
+    if (port->random(port->user, number) != BM_OK) {
         return BM_ERR_PORT;
     }
     if (p->peer.state != BM_PAIRING_PAIRED) {
@@ -409,7 +408,9 @@ static void write_message(struct bm_peerlink *p)
 
     if (type != ERROR && p->theirs.epoch < p->ours.epoch) {
         p->theirs.epoch++;
-        if (bm_trust_stored(p->config->port, p->theirs.epoch, out, MESSAGE_MAX, &size) == BM_OK) {
+        const uint8_t *link = bm_trust_stored(p->config->port, p->theirs.epoch, &size);
+        if (link != NULL && size <= MESSAGE_MAX) {
+            bm_copy(out, link, size);
             post(p, HANDSHAKE, LINK, size);
         } else {
             p->theirs.epoch = p->ours.epoch;
@@ -475,10 +476,11 @@ static void write_record(struct bm_peerlink *p)
 
     if (p->flags & SEND_LIST) {
         p->flags &= (uint8_t)~SEND_LIST;
-        if (bm_trust_stored(p->config->port, 0, p->config->out + HEADER + BM_RECORD_HEADER_SIZE + 1, BM_STATUS_LIST_MAX,
-                            &size) != BM_OK) {
+        const uint8_t *list = bm_trust_stored(p->config->port, 0, &size);
+        if (list == NULL || size > BM_STATUS_LIST_MAX) {
             return;
         }
+        bm_copy(p->config->out + HEADER + BM_RECORD_HEADER_SIZE + 1, list, size);
         type = LIST;
     } else {
         p->answer = 0;
@@ -538,9 +540,11 @@ static void read_link(struct bm_peerlink *p, const uint8_t *in, size_t size)
 {
     uint8_t epoch = p->ours.epoch;
 
-    if (p->stage != IDLE && bm_trust_link(p->config->port, in, size) == BM_OK &&
-        bm_trust_version(p->config->port, &p->ours) == BM_OK && p->ours.epoch != epoch) {
-        set_timer(p, LIMIT, LIMIT_MS);
+    if (p->stage != IDLE && bm_trust_link(p->config->port, in, size) == BM_OK) {
+        bm_trust_version(p->config->port, &p->ours);
+        if (p->ours.epoch != epoch) {
+            set_timer(p, LIMIT, LIMIT_MS);
+        }
     }
 }
 
@@ -885,9 +889,7 @@ int bm_peerlink_send(struct bm_peerlink *p, const uint8_t *message, size_t size)
 
 int bm_peerlink_unpair(struct bm_peerlink *p)
 {
-    if (bm_pairing_read(p->config->port, &p->peer) != BM_OK) {
-        return BM_ERR_PORT;
-    }
+    bm_pairing_read(p->config->port, &p->peer);
     if (p->peer.state != BM_PAIRING_PAIRED) {
         return BM_ERR_STATE;
     }

@@ -401,6 +401,7 @@ func TestFaultRefusesAll(t *testing.T) {
 		for who, n := range c.ends {
 			c.restore(open)
 			spoil(&n.flash.pages)
+			n.peer.unit.remap(t)
 			if s := n.paired().state; s != 0 {
 				t.Fatalf("%s: state %d", name, s)
 			}

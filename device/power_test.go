@@ -100,6 +100,7 @@ func TestPowerCutFullPages(t *testing.T) {
 		}
 		copy(b.flash.pages[1], bytes.Repeat([]byte{2, 0, 0, 4, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0}, 32))
 		b.flash.pages[2][100] = 0
+		b.unit.remap(t)
 	})
 }
 

@@ -8,81 +8,54 @@ enum {
     AT_EPOCH = 1, /* in an anchor, and so in a link's payload and in every name */
     AT_KEY = BM_ROOT_NAME_SIZE,
     AT_NEXT = AT_KEY + BM_KEY_SIZE,
-    AT_ORDERS = BM_ANCHOR_SIZE, /* in a link's payload */
-    ORDERS_MAX = 32,
-    LIST_AT_PREFIX = 6, /* behind name and number: its size; it stands behind the counts */
+    ORDERS_MAX = 32, /* behind the anchor in a link's payload */
+    LIST_AT_NUMBER = BM_ROOT_NAME_SIZE,
+    LIST_AT_PREFIX = 6, /* its size; it stands behind the counts */
     LIST_AT_ORDERS = 7,
     LIST_AT_RANGES = 8,
     LIST_HEAD_SIZE = 9,
     LIST_ORDER_SIZE = 3,
-    RELEASE_SIZE = BM_ROOT_NAME_SIZE + BM_UNIT_NAME_SIZE + 4,
+    RELEASE_AT_GENERATION = BM_ROOT_NAME_SIZE + BM_UNIT_NAME_SIZE,
+    RELEASE_SIZE = RELEASE_AT_GENERATION + 4,
     COSE_HEAD_SIZE = 6,                    /* array, protected header, unprotected header */
     COSE_TAIL_SIZE = 2 + BM_SIGNATURE_SIZE /* the signature with its head */
-};
-
-/* What a call works with. */
-struct work {
-    const struct bm_port *port;
-    const struct bm_image *image; /* whose anchor counts; NULL: any does */
-    struct bm_record r;           /* where the root lies that was found */
-    uint8_t root[BM_ANCHOR_SIZE]; /* and what it is */
 };
 
 /* Below, at or above 0 as one big-endian number is below, equal to or above another. */
 static int compare(const uint8_t *a, const uint8_t *b, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
-        if (a[i] != b[i]) {
-            return a[i] - b[i];
+    for (; size > 0; a++, b++, size--) {
+        if (*a != *b) {
+            return *a - *b;
         }
     }
     return 0;
 }
 
-/* 1 if these are whole numbers of so many bytes, each above the one before it, else 0. */
-static int ascending(const uint8_t *numbers, size_t size, size_t width)
+/* BM_OK, BM_ERR_PORT, or refused if the signature is not key's. */
+static int verify(const struct bm_port *port, const uint8_t key[BM_KEY_SIZE], const uint8_t digest[BM_HASH_SIZE],
+                  const uint8_t signature[BM_SIGNATURE_SIZE], int refused)
 {
-    for (; size > width; size -= width, numbers += width) {
-        if (compare(numbers, numbers + width, width) >= 0) {
-            return 0;
-        }
-    }
-    return size == 0 || size == width;
-}
+    int status = port->verify(port->user, key, digest, signature);
 
-/* BM_OK, BM_ERR_PORT, or check if the signature is not key's. */
-static int verify(const struct work *w, const uint8_t key[BM_KEY_SIZE], const uint8_t digest[BM_HASH_SIZE],
-                  const uint8_t signature[BM_SIGNATURE_SIZE])
-{
-    int status = w->port->verify(w->port->user, key, digest, signature);
-
-    return status == BM_OK || status == BM_ERR_AUTH ? status : BM_ERR_PORT;
+    return status == BM_OK ? BM_OK : status == BM_ERR_AUTH ? refused : BM_ERR_PORT;
 }
 
 /* Root-signed objects: COSE_Sign1 (RFC 9052, 4.2) in one encoding. */
 
-struct object {
-    const uint8_t *bytes;
-    size_t size;
-    const uint8_t *payload;
-    size_t payload_size;
-};
-
-static int read_object(struct object *o, const uint8_t *bytes, size_t size)
+/* The payload of an object, or NULL if it is malformed. */
+static const uint8_t *open_object(const uint8_t *object, size_t size, size_t *payload_size)
 {
     static const uint8_t head[COSE_HEAD_SIZE] = {0x84, 0x43, 0xA1, 0x01, 0x26, 0xA0}; /* {1: -7}, ES256; {} */
     struct bm_reader r;
 
-    o->bytes = bytes;
-    o->size = size;
-    bm_read_start(&r, bytes, size);
+    bm_read_start(&r, object, size);
     (void)bm_read_raw(&r, COSE_HEAD_SIZE);
-    o->payload_size = bm_read(&r, BM_BYTES);
-    o->payload = bm_read_raw(&r, o->payload_size);
+    *payload_size = bm_read(&r, BM_BYTES);
+    const uint8_t *payload = bm_read_raw(&r, *payload_size);
     const uint8_t *signature = bm_read_bytes(&r, BM_SIGNATURE_SIZE);
-    return bm_read_end(&r) == BM_OK && bm_equal(bytes, head, COSE_HEAD_SIZE) && bm_signature_allowed(signature)
-               ? BM_OK
-               : BM_ERR_MALFORMED;
+    return bm_read_end(&r) == BM_OK && bm_equal(object, head, COSE_HEAD_SIZE) && bm_signature_allowed(signature) ? payload
+                                                                                                               : NULL;
 }
 
 /* external_aad of each kind, with its head. */
@@ -90,8 +63,9 @@ static const uint8_t link_aad[] = "\x50" "birthmark link 1";
 static const uint8_t list_aad[] = "\x50" "birthmark list 1";
 static const uint8_t release_aad[] = "\x53" "birthmark release 1";
 
-/* Verify an object's signature over its Sig_structure (RFC 9052, 4.4): BM_OK, BM_ERR_AUTH or BM_ERR_PORT. */
-static int verify_object(const struct work *w, const uint8_t key[BM_KEY_SIZE], const struct object *o, const uint8_t *aad)
+/* Verify the signature of an object that was opened, over its Sig_structure (RFC 9052, 4.4): BM_OK, BM_ERR_AUTH or BM_ERR_PORT. */
+static int verify_object(const struct bm_port *port, const uint8_t key[BM_KEY_SIZE], const uint8_t *object, size_t size,
+                         const uint8_t *aad)
 {
     static const uint8_t context[] = {0x84, 0x6A, 'S', 'i', 'g', 'n', 'a', 't', 'u', 'r', 'e', '1'};
     uint8_t digest[BM_HASH_SIZE];
@@ -99,142 +73,133 @@ static int verify_object(const struct work *w, const uint8_t key[BM_KEY_SIZE], c
 
     bm_sha256_init(&h);
     bm_sha256_update(&h, context, sizeof context);
-    bm_sha256_update(&h, o->bytes + 1, COSE_HEAD_SIZE - 2); /* the protected header */
+    bm_sha256_update(&h, object + 1, COSE_HEAD_SIZE - 2); /* the protected header */
     bm_sha256_update(&h, aad, 1 + (aad[0] & 31u));
-    bm_sha256_update(&h, o->bytes + COSE_HEAD_SIZE, o->size - COSE_HEAD_SIZE - COSE_TAIL_SIZE); /* the payload */
+    bm_sha256_update(&h, object + COSE_HEAD_SIZE, size - COSE_HEAD_SIZE - COSE_TAIL_SIZE); /* the payload, with its head */
     bm_sha256_final(&h, digest);
-    return verify(w, key, digest, o->bytes + o->size - BM_SIGNATURE_SIZE);
-}
-
-/* Where the payload begins in a stored object of this size: behind the head of a byte string, which has 1 to 3 bytes. */
-static uint32_t payload_at(uint32_t size)
-{
-    size -= COSE_HEAD_SIZE + COSE_TAIL_SIZE;
-    return COSE_HEAD_SIZE + (size < 1 + 24 ? 1 : size < 2 + 256 ? 2 : 3);
+    return verify(port, key, digest, object + size - BM_SIGNATURE_SIZE, BM_ERR_AUTH);
 }
 
 /* Roots: the anchor in the trust page, and the links behind it, whose payloads begin as an anchor does. */
 
-/* Find the root of this epoch, or the newest for epoch 0. BM_OK, BM_ERR_STATE or BM_ERR_PORT. */
-static int find_root(struct work *w, unsigned epoch)
+/* The next of them, or NULL; orders_size is how many bytes of orders it closes. */
+static const uint8_t *next_root(struct bm_record *r, size_t *orders_size)
 {
-    uint8_t digest[BM_HASH_SIZE];
-    int status;
-
-    w->root[AT_EPOCH] = 0;
-    bm_flash_start(&w->r, w->port, BM_PAGE_TRUST);
-    while ((status = bm_flash_next(&w->r)) == BM_OK) {
-        int first = w->r.kind == BM_RECORD_ANCHOR;
-        status = bm_flash_read(&w->r, first ? 0 : payload_at(w->r.size), w->root, BM_ANCHOR_SIZE);
-        if (status != BM_OK) {
-            return status;
-        }
-        bm_sha256(digest, w->root, BM_ANCHOR_SIZE);
-        if (first && w->image != NULL && !bm_equal(digest, w->image->anchor_hash, BM_HASH_SIZE)) {
-            return BM_ERR_STATE;
-        }
-        if (w->root[AT_EPOCH] == epoch) {
-            return BM_OK;
-        }
+    if (!bm_flash_next(r)) {
+        return NULL;
     }
-    return status == BM_ERR_STATE && epoch == 0 && w->root[AT_EPOCH] != 0 ? BM_OK : status;
+    size_t size = r->size;
+    const uint8_t *root = r->kind == BM_RECORD_ANCHOR ? r->payload : open_object(r->payload, r->size, &size);
+    if (root == NULL || size < BM_ANCHOR_SIZE) {
+        return NULL;
+    }
+    *orders_size = size - BM_ANCHOR_SIZE;
+    return root;
 }
 
-/* Find the root that signs an order of this name, if it is known and has not closed the order out: BM_OK, BM_CHECK_ROOT,
- * BM_CHECK_CLOSED or BM_ERR_PORT. */
-static int find_open_root(struct work *w, const uint8_t *name, const uint8_t order_hash[BM_ORDER_HASH_SIZE])
+/* The root of this epoch, or the newest for epoch 0; NULL if it is not known. r is then where it lies. With an image the anchor must be
+ * the one that it names. */
+static const uint8_t *find_root(const struct bm_port *port, const struct bm_image *image, unsigned epoch, struct bm_record *r)
 {
-    uint8_t listed[BM_ORDER_HASH_SIZE];
+    const uint8_t *newest = NULL;
+    const uint8_t *root;
+    size_t orders_size;
 
-    int status = find_root(w, name[AT_EPOCH]);
-    if (status == BM_ERR_STATE || (status == BM_OK && w->root[0] != name[0])) {
-        return BM_CHECK_ROOT;
-    }
-    if (status == BM_OK) {
-        status = bm_flash_next(&w->r); /* the link that closed it */
-    }
-    if (status != BM_OK) {
-        return status == BM_ERR_STATE ? BM_OK : status;
-    }
-    uint32_t end = (uint32_t)w->r.size - COSE_TAIL_SIZE;
-    for (uint32_t at = payload_at(w->r.size) + AT_ORDERS; at < end; at += BM_ORDER_HASH_SIZE) {
-        if (bm_flash_read(&w->r, at, listed, BM_ORDER_HASH_SIZE) != BM_OK) {
-            return BM_ERR_PORT;
+    bm_flash_start(r, port, BM_PAGE_TRUST);
+    while ((root = next_root(r, &orders_size)) != NULL) {
+        uint8_t digest[BM_HASH_SIZE];
+        bm_sha256(digest, root, BM_ANCHOR_SIZE);
+        if (newest == NULL && image != NULL && !bm_equal(digest, image->anchor_hash, BM_HASH_SIZE)) {
+            return NULL;
         }
+        newest = root;
+        if (root[AT_EPOCH] == epoch) {
+            return root;
+        }
+    }
+    return epoch == 0 ? newest : NULL;
+}
+
+/* The root that signs an order of this name, if it is known and has not closed the order out; else *check says which. */
+static const uint8_t *find_open_root(const struct bm_port *port, const struct bm_image *image, const uint8_t *name,
+                                     const uint8_t order_hash[BM_ORDER_HASH_SIZE], int *check)
+{
+    struct bm_record r;
+    size_t size;
+    const uint8_t *root = find_root(port, image, name[AT_EPOCH], &r);
+
+    *check = BM_CHECK_ROOT;
+    if (root == NULL || root[0] != name[0]) {
+        return NULL;
+    }
+    const uint8_t *link = next_root(&r, &size); /* that closed it */
+    if (link == NULL) {
+        return root;
+    }
+    for (const uint8_t *listed = link + BM_ANCHOR_SIZE; size >= BM_ORDER_HASH_SIZE; size -= BM_ORDER_HASH_SIZE) {
         if (bm_equal(listed, order_hash, BM_ORDER_HASH_SIZE)) {
-            return BM_OK;
+            return root;
         }
+        listed += BM_ORDER_HASH_SIZE;
     }
-    return BM_CHECK_CLOSED;
+    *check = BM_CHECK_CLOSED;
+    return NULL;
 }
 
 /* Status list */
 
-/* Find the list and read its head, with as many bytes behind it as a serial number has. BM_OK, BM_ERR_STATE or BM_ERR_PORT. */
-static int find_list(const struct bm_port *port, struct bm_record *r, uint8_t head[LIST_HEAD_SIZE + BM_UNIT_NAME_SIZE])
+/* What a list's payload says of a unit, given the order's name from its epoch on, and the serial number: BM_OK, BM_CHECK_REVOKED or
+ * BM_CHECK_HELD; BM_ERR_MALFORMED if its parts do not have their sizes, or their numbers do not rise. */
+static int scan(const uint8_t *list, size_t list_size, const uint8_t *order, const uint8_t *serial)
 {
-    int status = bm_flash_state(port, BM_RECORD_LIST, r);
-
-    return status == BM_OK ? bm_flash_read(r, payload_at(r->size), head, LIST_HEAD_SIZE + BM_UNIT_NAME_SIZE) : status;
-}
-
-/* What the status list says of a unit: BM_OK, BM_CHECK_REVOKED, BM_CHECK_HELD or BM_ERR_PORT. */
-static int find_listed(const struct bm_port *port, const struct bm_certificate *unit)
-{
-    uint8_t head[LIST_HEAD_SIZE + BM_UNIT_NAME_SIZE];
-    uint8_t entry[2 * BM_UNIT_NAME_SIZE]; /* one number, or a range's first and last */
-    struct bm_record r;
     int found = BM_OK;
 
-    int status = find_list(port, &r, head);
-    if (status != BM_OK) {
-        return status == BM_ERR_STATE ? BM_OK : status;
+    if (list_size < LIST_HEAD_SIZE || list[LIST_AT_PREFIX] >= BM_UNIT_NAME_SIZE) {
+        return BM_ERR_MALFORMED;
     }
-    uint32_t prefix = head[LIST_AT_PREFIX];
-    if (prefix >= BM_UNIT_NAME_SIZE) {
-        return BM_ERR_PORT;
+    size_t prefix = list[LIST_AT_PREFIX];
+    size_t at = LIST_HEAD_SIZE + prefix;
+    unsigned ranges = list[LIST_AT_ORDERS]; /* where they begin, and the single numbers */
+    unsigned singles = ranges + list[LIST_AT_RANGES];
+    for (unsigned i = 0; at < list_size || i < singles; i++) {
+        const uint8_t *name = order;
+        size_t width = LIST_ORDER_SIZE;
+        int match = 1;
+        if (i >= ranges) {
+            name = serial + prefix;
+            width = BM_UNIT_NAME_SIZE - prefix;
+            match = compare(list + LIST_HEAD_SIZE, serial, prefix) == 0;
+        }
+        size_t last = i >= ranges && i < singles ? at + width : at;
+        int follows = i > 0 && i != ranges && i != singles; /* a number of the same part */
+        if (last + width > list_size || (last > at && compare(list + at, list + last, width) >= 0) ||
+            (follows && compare(list + at - width, list + at, width) >= 0)) {
+            return BM_ERR_MALFORMED;
+        }
+        if (match && compare(list + at, name, width) <= 0 && compare(name, list + last, width) <= 0) {
+            found = i >= singles || found == BM_CHECK_REVOKED ? BM_CHECK_REVOKED : BM_CHECK_HELD;
+        }
+        at = last + width;
     }
-    int under = bm_equal(head + LIST_HEAD_SIZE, unit->subject, prefix);
-    uint32_t ranges = head[LIST_AT_ORDERS]; /* where they begin, and the single numbers */
-    uint32_t singles = ranges + head[LIST_AT_RANGES];
-    uint32_t at = payload_at(r.size) + LIST_HEAD_SIZE + prefix;
-    for (uint32_t i = 0; at < (uint32_t)r.size - COSE_TAIL_SIZE; i++) {
-        const uint8_t *name = unit->subject + prefix;
-        uint32_t width = BM_UNIT_NAME_SIZE - prefix;
-        uint32_t size = width;
-        int match = under;
-        if (i < ranges) {
-            name = unit->issuer + AT_EPOCH;
-            width = size = LIST_ORDER_SIZE;
-            match = 1;
-        } else if (i < singles) {
-            size = 2 * width;
-        }
-        if (bm_flash_read(&r, at, entry, size) != BM_OK) {
-            return BM_ERR_PORT;
-        }
-        at += size;
-        if (match && compare(entry, name, width) <= 0 && compare(name, entry + size - width, width) <= 0) {
-            if (i >= singles) {
-                return BM_CHECK_REVOKED;
-            }
-            found = BM_CHECK_HELD;
-        }
-    }
-    return found;
+    return at == list_size ? found : BM_ERR_MALFORMED;
+}
+
+static const uint8_t *find_list(const struct bm_port *port, size_t *size)
+{
+    struct bm_record r;
+
+    return bm_flash_state(port, BM_RECORD_LIST, &r) ? open_object(r.payload, r.size, size) : NULL;
+}
+
+static int find_listed(const struct bm_port *port, const struct bm_certificate *unit)
+{
+    size_t size;
+    const uint8_t *list = find_list(port, &size);
+
+    return list == NULL ? BM_OK : scan(list, size, unit->issuer + AT_EPOCH, unit->subject);
 }
 
 /* Births and peers */
-
-/* BM_OK, BM_ERR_PORT, or check when the certificate's signature is not key's. */
-static int signed_by(const struct work *w, const uint8_t key[BM_KEY_SIZE], const struct bm_certificate *c, int check)
-{
-    uint8_t digest[BM_HASH_SIZE];
-
-    bm_sha256(digest, c->signed_bytes, c->signed_size);
-    int status = verify(w, key, digest, c->signature);
-    return status == BM_ERR_AUTH ? check : status;
-}
 
 static int product_allowed(const struct bm_image *image, int mode, uint32_t product)
 {
@@ -246,40 +211,65 @@ static int product_allowed(const struct bm_image *image, int mode, uint32_t prod
     return allowed;
 }
 
+/* 1 if the order may name this serial number, or it is the station's. */
+static int serial_allowed(const struct bm_certificate *order, int mode, const struct bm_certificate *unit)
+{
+    return (compare(order->first, unit->subject, BM_UNIT_NAME_SIZE) <= 0 &&
+            compare(unit->subject, order->last, BM_UNIT_NAME_SIZE) <= 0) ||
+           (mode == BM_TRUST_STATION && bm_get(unit->subject, BM_UNIT_NAME_SIZE) == UINT64_MAX);
+}
+
 /* 1 if compressed is key. Both are points, so X and the parity of Y settle it and nothing is recovered. */
 static int same_key(const uint8_t compressed[BM_COMPRESSED_SIZE], const uint8_t key[BM_KEY_SIZE])
 {
     return (compressed[0] & 1) == (key[BM_KEY_SIZE - 1] & 1) && bm_equal(compressed + 1, key, BM_KEY_SIZE / 2);
 }
 
+/* BM_OK, BM_ERR_PORT, or check when the certificate's signature is not key's. */
+static int signed_by(const struct bm_port *port, const uint8_t key[BM_KEY_SIZE], const struct bm_certificate *c, int check)
+{
+    uint8_t digest[BM_HASH_SIZE];
+
+    bm_sha256(digest, c->signed_bytes, c->signed_size);
+    return verify(port, key, digest, c->signature, check);
+}
+
+/* The root of an order: in flash or, before there is one at a birth, the anchor that is given. */
+static const uint8_t *root_of(const struct bm_port *port, const struct bm_image *image, const struct bm_birth *birth,
+                              const struct bm_judged *j, const uint8_t *name, int *check)
+{
+    uint8_t digest[BM_HASH_SIZE];
+
+    bm_sha256(digest, j->order, j->order_size);
+    const uint8_t *root = find_open_root(port, image, name, digest, check);
+    if (birth != NULL && *check == BM_CHECK_ROOT && root == NULL) {
+        *check = BM_CHECK_ORDER_ISSUER;
+        return bm_equal(name, birth->anchor, BM_ROOT_NAME_SIZE) ? birth->anchor : NULL;
+    }
+    return root;
+}
+
 /* Judge the certificates in j, of a peer or, with an anchor and a key, at a birth. j->key is the order's for a while, and then
  * the peer's. */
-static int judge(struct work *w, int mode, const struct bm_birth *birth, struct bm_judged *j)
+static int judge(const struct bm_port *port, const struct bm_image *image, int mode, const struct bm_birth *birth,
+                 struct bm_judged *j)
 {
     struct bm_certificate order;
     struct bm_certificate unit;
-    uint8_t digest[BM_HASH_SIZE];
+    int status;
 
     if (bm_c509_order(&order, j->order, j->order_size) != BM_OK || bm_p256_recover(j->key, order.key) != BM_OK) {
         return BM_CHECK_ORDER;
     }
-    bm_sha256(digest, j->order, j->order_size);
-    int status = find_open_root(w, order.issuer, digest);
-    if (status == BM_CHECK_ROOT && mode == BIRTH) {
-        /* Before there is a root in flash, the anchor that is given. */
-        if (!bm_equal(order.issuer, birth->anchor, BM_ROOT_NAME_SIZE)) {
-            return BM_CHECK_ORDER_ISSUER;
-        }
-        bm_copy(w->root, birth->anchor, BM_ANCHOR_SIZE);
-        status = BM_OK;
+    const uint8_t *root = root_of(port, image, birth, j, order.issuer, &status);
+    if (root == NULL) {
+        return status;
     }
-    if (status == BM_OK) {
-        status = signed_by(w, w->root + AT_KEY, &order, BM_CHECK_ORDER_SIGNATURE);
-    }
+    status = signed_by(port, root + AT_KEY, &order, BM_CHECK_ORDER_SIGNATURE);
     if (status != BM_OK) {
         return status;
     }
-    if (!product_allowed(w->image, mode, order.product)) {
+    if (!product_allowed(image, mode, order.product)) {
         return BM_CHECK_PRODUCT;
     }
     if (bm_c509_unit(&unit, j->unit, j->unit_size) != BM_OK) {
@@ -288,18 +278,17 @@ static int judge(struct work *w, int mode, const struct bm_birth *birth, struct 
     if (!bm_equal(unit.issuer, order.subject, BM_ORDER_NAME_SIZE)) {
         return BM_CHECK_UNIT_ISSUER;
     }
-    if ((compare(unit.subject, order.first, BM_UNIT_NAME_SIZE) < 0 || compare(unit.subject, order.last, BM_UNIT_NAME_SIZE) > 0) &&
-        (mode != BM_TRUST_STATION || bm_get(unit.subject, BM_UNIT_NAME_SIZE) != UINT64_MAX)) {
+    if (!serial_allowed(&order, mode, &unit)) {
         return BM_CHECK_SERIAL;
     }
     if (mode == BIRTH && !same_key(unit.key, birth->key)) {
         return BM_CHECK_KEY;
     }
-    int listed = find_listed(w->port, &unit);
+    int listed = find_listed(port, &unit);
     if (listed != BM_OK && listed != BM_CHECK_HELD) {
         return listed;
     }
-    status = signed_by(w, j->key, &unit, BM_CHECK_UNIT_SIGNATURE);
+    status = signed_by(port, j->key, &unit, BM_CHECK_UNIT_SIGNATURE);
     if (status != BM_OK || mode == BIRTH) {
         return status;
     }
@@ -308,11 +297,8 @@ static int judge(struct work *w, int mode, const struct bm_birth *birth, struct 
 
 int bm_trust(const struct bm_port *port, const struct bm_image *image, const struct bm_birth *birth)
 {
-    struct work w;
     struct bm_judged j;
 
-    w.port = port;
-    w.image = image;
     bm_sha256(j.key, birth->anchor, BM_ANCHOR_SIZE);
     if (!bm_equal(j.key, image->anchor_hash, BM_HASH_SIZE) || !bm_root_name_allowed(birth->anchor) ||
         bm_p256_check(birth->anchor + AT_KEY) != BM_OK) {
@@ -322,26 +308,25 @@ int bm_trust(const struct bm_port *port, const struct bm_image *image, const str
     j.order_size = birth->order_size;
     j.unit = birth->unit;
     j.unit_size = birth->unit_size;
-    return judge(&w, BIRTH, birth, &j);
+    return judge(port, image, BIRTH, birth, &j);
 }
 
 int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int mode, const uint8_t *id, size_t id_size,
                   struct bm_judged *peer)
 {
-    struct work w;
     struct bm_reader r;
     int status = BM_CHECK_ID;
 
-    w.port = port;
-    w.image = image;
     bm_read_start(&r, id, id_size);
-    const uint8_t *head = bm_read_raw(&r, 4); /* {25: [2]} */
+    bm_read_expect(&r, BM_MAP, 1);
+    bm_read_expect(&r, BM_UINT, 25); /* c5c: COSE_C509 */
+    bm_read_expect(&r, BM_ARRAY, 2);
     peer->unit_size = bm_read(&r, BM_BYTES);
     peer->unit = bm_read_raw(&r, peer->unit_size);
     peer->order_size = bm_read(&r, BM_BYTES);
     peer->order = bm_read_raw(&r, peer->order_size);
-    if (bm_read_end(&r) == BM_OK && bm_get(head, 4) == 0xA1181982) {
-        status = judge(&w, mode, NULL, peer);
+    if (bm_read_end(&r) == BM_OK) {
+        status = judge(port, image, mode, NULL, peer);
     }
     if (status != BM_OK && status != BM_CHECK_HELD) {
         bm_wipe(peer, sizeof *peer);
@@ -352,173 +337,121 @@ int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int 
 int bm_trust_pinned(const struct bm_port *port, const uint8_t order_hash[BM_ORDER_HASH_SIZE], const uint8_t *unit,
                     size_t unit_size, uint8_t key[BM_KEY_SIZE])
 {
-    struct work w;
     struct bm_certificate c;
+    int check;
 
-    w.port = port;
-    w.image = NULL;
     if (bm_c509_unit(&c, unit, unit_size) != BM_OK) {
         return BM_CHECK_UNIT;
     }
-    int status = find_open_root(&w, c.issuer, order_hash);
-    if (status == BM_OK) {
-        status = find_listed(port, &c);
+    if (find_open_root(port, NULL, c.issuer, order_hash, &check) == NULL) {
+        return check;
     }
-    if ((status == BM_OK || status == BM_CHECK_HELD) && bm_p256_recover(key, c.key) != BM_OK) {
-        status = BM_CHECK_UNIT;
-    }
-    return status;
+    check = find_listed(port, &c);
+    return check != BM_CHECK_REVOKED && bm_p256_recover(key, c.key) != BM_OK ? BM_CHECK_UNIT : check;
 }
 
 /* What a root signs */
 
-int bm_trust_version(const struct bm_port *port, struct bm_trust_version *version)
+void bm_trust_version(const struct bm_port *port, struct bm_trust_version *version)
 {
-    struct work w;
-    uint8_t head[LIST_HEAD_SIZE + BM_UNIT_NAME_SIZE];
+    struct bm_record r;
+    size_t size;
 
-    w.port = port;
-    w.image = NULL;
     bm_wipe(version, sizeof *version);
-    int status = find_root(&w, 0);
-    if (status == BM_OK) {
-        version->epoch = w.root[AT_EPOCH];
-        status = find_list(port, &w.r, head);
+    const uint8_t *root = find_root(port, NULL, 0, &r);
+    const uint8_t *list = find_list(port, &size);
+    if (root != NULL) {
+        version->epoch = root[AT_EPOCH];
     }
-    if (status == BM_OK) {
-        version->list_epoch = head[AT_EPOCH];
-        version->list_number = (uint32_t)bm_get(head + BM_ROOT_NAME_SIZE, 4);
+    if (list != NULL && size >= LIST_HEAD_SIZE) {
+        version->list_epoch = list[AT_EPOCH];
+        version->list_number = (uint32_t)bm_get(list + LIST_AT_NUMBER, 4);
     }
-    return status == BM_ERR_STATE ? BM_OK : status;
 }
 
 int bm_trust_link(const struct bm_port *port, const uint8_t *link, size_t size)
 {
-    struct work w;
     uint8_t digest[BM_HASH_SIZE];
-    struct object o;
+    struct bm_record r;
+    size_t payload_size;
+    const uint8_t *payload = open_object(link, size, &payload_size);
 
-    w.port = port;
-    w.image = NULL;
-    if (read_object(&o, link, size) != BM_OK || o.payload_size < AT_ORDERS ||
-        o.payload_size > AT_ORDERS + ORDERS_MAX * BM_ORDER_HASH_SIZE || !bm_root_name_allowed(o.payload) ||
-        !ascending(o.payload + AT_ORDERS, o.payload_size - AT_ORDERS, BM_ORDER_HASH_SIZE)) {
+    if (payload == NULL || payload_size < BM_ANCHOR_SIZE ||
+        payload_size > BM_ANCHOR_SIZE + ORDERS_MAX * BM_ORDER_HASH_SIZE || !bm_root_name_allowed(payload)) {
         return BM_ERR_MALFORMED;
     }
-    int status = find_root(&w, o.payload[AT_EPOCH]);
-    if (status == BM_OK) {
-        return bm_equal(o.payload, w.root, BM_ANCHOR_SIZE) ? BM_OK : BM_ERR_AUTH;
+    for (size_t at = BM_ANCHOR_SIZE; at < payload_size; at += BM_ORDER_HASH_SIZE) {
+        const uint8_t *order = payload + at;
+        if (at + BM_ORDER_HASH_SIZE > payload_size ||
+            (at > BM_ANCHOR_SIZE && compare(order - BM_ORDER_HASH_SIZE, order, BM_ORDER_HASH_SIZE) >= 0)) {
+            return BM_ERR_MALFORMED;
+        }
     }
-    if (status == BM_ERR_STATE) {
-        status = find_root(&w, 0);
+    const uint8_t *root = find_root(port, NULL, payload[AT_EPOCH], &r);
+    if (root != NULL) {
+        return r.size == size && bm_equal(r.payload, link, size) ? BM_OK : BM_ERR_AUTH;
     }
-    if (status != BM_OK) {
-        return status == BM_ERR_STATE ? BM_ERR_AUTH : status;
-    }
-    bm_sha256(digest, o.payload + AT_KEY, BM_KEY_SIZE);
-    if (o.payload[0] != w.root[0] || o.payload[AT_EPOCH] != w.root[AT_EPOCH] + 1 ||
-        !bm_equal(digest, w.root + AT_NEXT, BM_HASH_SIZE) || bm_p256_check(o.payload + AT_KEY) != BM_OK) {
+    root = find_root(port, NULL, 0, &r);
+    bm_sha256(digest, payload + AT_KEY, BM_KEY_SIZE);
+    if (root == NULL || payload[0] != root[0] || payload[AT_EPOCH] != root[AT_EPOCH] + 1 ||
+        !bm_equal(digest, root + AT_NEXT, BM_HASH_SIZE) || bm_p256_check(payload + AT_KEY) != BM_OK) {
         return BM_ERR_AUTH;
     }
-    status = verify_object(&w, o.payload + AT_KEY, &o, link_aad);
-    if (status != BM_OK) {
-        return status;
-    }
-    w.r.kind = BM_RECORD_LINK;
-    w.r.size = (uint16_t)size;
-    return bm_flash_append(&w.r, link);
+    int status = verify_object(port, payload + AT_KEY, link, size, link_aad);
+    return status == BM_OK ? bm_flash_append(port, BM_PAGE_TRUST, BM_RECORD_LINK, link, size) : status;
 }
 
-/* Verify an object of the newest root, which its payload names first. */
-static int verify_newest(const struct bm_port *port, const struct object *o, const uint8_t *aad)
+/* Verify an object that was opened, of the newest root, which its payload names first. */
+static int verify_newest(const struct bm_port *port, const uint8_t *payload, const uint8_t *object, size_t size,
+                         const uint8_t *aad)
 {
-    struct work w;
+    struct bm_record r;
+    const uint8_t *root = find_root(port, NULL, 0, &r);
 
-    w.port = port;
-    w.image = NULL;
-    int status = find_root(&w, 0);
-    if (status == BM_ERR_STATE || (status == BM_OK && !bm_equal(o->payload, w.root, BM_ROOT_NAME_SIZE))) {
+    if (root == NULL || !bm_equal(payload, root, BM_ROOT_NAME_SIZE)) {
         return BM_ERR_AUTH;
     }
-    return status == BM_OK ? verify_object(&w, w.root + AT_KEY, o, aad) : status;
-}
-
-/* 1 if a status list's parts have their sizes and are in order, else 0. */
-static int list_good(const struct object *o)
-{
-    const uint8_t *head = o->payload;
-
-    if (o->payload_size < LIST_HEAD_SIZE || head[LIST_AT_PREFIX] >= BM_UNIT_NAME_SIZE) {
-        return 0;
-    }
-    size_t at = LIST_HEAD_SIZE + (size_t)head[LIST_AT_PREFIX];
-    size_t width = LIST_HEAD_SIZE + BM_UNIT_NAME_SIZE - at;
-    size_t orders = (size_t)head[LIST_AT_ORDERS] * LIST_ORDER_SIZE; /* bytes, as are these: */
-    size_t ranges = (size_t)head[LIST_AT_RANGES] * 2 * width;
-    return at + orders + ranges <= o->payload_size && ascending(head + at, orders, LIST_ORDER_SIZE) &&
-           ascending(head + at + orders, ranges, width) &&
-           ascending(head + at + orders + ranges, o->payload_size - at - orders - ranges, width);
+    return verify_object(port, root + AT_KEY, object, size, aad);
 }
 
 int bm_trust_list(const struct bm_port *port, const uint8_t *list, size_t size)
 {
-    uint8_t head[LIST_HEAD_SIZE + BM_UNIT_NAME_SIZE];
-    struct bm_record r;
-    struct object o;
+    size_t payload_size;
+    const uint8_t *payload = open_object(list, size, &payload_size);
 
-    if (size > BM_STATUS_LIST_MAX || read_object(&o, list, size) != BM_OK || !list_good(&o)) {
+    if (payload == NULL || size > BM_STATUS_LIST_MAX || scan(payload, payload_size, payload, payload) == BM_ERR_MALFORMED) {
         return BM_ERR_MALFORMED;
     }
-    int status = find_list(port, &r, head);
-    if (status == BM_OK && compare(o.payload + AT_EPOCH, head + AT_EPOCH, LIST_AT_PREFIX - AT_EPOCH) <= 0) {
+    const uint8_t *before = find_list(port, &payload_size);
+    if (before != NULL && compare(payload + AT_EPOCH, before + AT_EPOCH, LIST_AT_PREFIX - AT_EPOCH) <= 0) {
         return BM_ERR_STATE;
     }
-    if (status != BM_ERR_PORT) {
-        status = verify_newest(port, &o, list_aad);
-    }
-    if (status != BM_OK) {
-        return status;
-    }
-    r.port = port;
-    r.kind = BM_RECORD_LIST;
-    r.size = (uint16_t)size;
-    return bm_flash_replace(&r, list);
+    int status = verify_newest(port, payload, list, size, list_aad);
+    return status == BM_OK ? bm_flash_replace(port, BM_RECORD_LIST, list, size) : status;
 }
 
 int bm_trust_release(const struct bm_port *port, const uint8_t serial[BM_UNIT_NAME_SIZE], uint32_t generation,
                      const uint8_t *release, size_t size)
 {
-    struct object o;
+    size_t payload_size;
+    const uint8_t *payload = open_object(release, size, &payload_size);
 
-    if (read_object(&o, release, size) != BM_OK || o.payload_size != RELEASE_SIZE) {
+    if (payload == NULL || payload_size != RELEASE_SIZE) {
         return BM_ERR_MALFORMED;
     }
-    if (!bm_equal(o.payload + BM_ROOT_NAME_SIZE, serial, BM_UNIT_NAME_SIZE) ||
-        bm_get(o.payload + BM_ROOT_NAME_SIZE + BM_UNIT_NAME_SIZE, 4) != generation) {
+    if (!bm_equal(payload + BM_ROOT_NAME_SIZE, serial, BM_UNIT_NAME_SIZE) ||
+        bm_get(payload + RELEASE_AT_GENERATION, 4) != generation) {
         return BM_ERR_AUTH;
     }
-    return verify_newest(port, &o, release_aad);
+    return verify_newest(port, payload, release, size, release_aad);
 }
 
-int bm_trust_stored(const struct bm_port *port, unsigned epoch, uint8_t *out, size_t out_size, size_t *out_len)
+const uint8_t *bm_trust_stored(const struct bm_port *port, unsigned epoch, size_t *size)
 {
-    struct work w;
+    struct bm_record r;
+    int found = epoch > 0 ? find_root(port, NULL, epoch, &r) != NULL && r.kind == BM_RECORD_LINK
+                          : bm_flash_state(port, BM_RECORD_LIST, &r);
 
-    w.port = port;
-    w.image = NULL;
-    *out_len = 0;
-    int status = epoch > 0 ? find_root(&w, epoch) : bm_flash_state(port, BM_RECORD_LIST, &w.r);
-    if (status == BM_OK && epoch > 0 && w.r.kind == BM_RECORD_ANCHOR) {
-        status = BM_ERR_STATE;
-    }
-    if (status == BM_OK && w.r.size > out_size) {
-        status = BM_ERR_SPACE;
-    }
-    if (status == BM_OK) {
-        status = bm_flash_read(&w.r, 0, out, w.r.size);
-    }
-    if (status == BM_OK) {
-        *out_len = w.r.size;
-    }
-    return status;
+    *size = found ? r.size : 0;
+    return found ? r.payload : NULL;
 }

@@ -15,7 +15,6 @@ struct trust {
 };
 
 int bm_trust_verify(void *user, const_byte *key, const_byte *digest, const_byte *signature);
-int bm_trust_flash_read(void *user, unsigned page, uint32_t offset, uint8_t *out, size_t size);
 int bm_trust_flash_program(void *user, unsigned page, uint32_t offset, const_byte *data, size_t size);
 int bm_trust_flash_erase(void *user, unsigned page);
 */
@@ -30,7 +29,7 @@ import (
 // Trust is what a unit believes, by its own code: roots, orders, peers and its status list, kept in a Flash. Signatures are
 // verified by crypto/ecdsa in place of the chip. Its errors are a Check or a Status. It is not safe for concurrent use.
 type Trust struct {
-	flash  Flash
+	flash  *mappedFlash
 	c      *C.struct_trust
 	handle cgo.Handle
 
@@ -53,13 +52,17 @@ func NewTrust(image Image, flash Flash) (*Trust, error) {
 	if n := len(image.Peers); n > C.BM_PEERS_MAX {
 		return nil, fmt.Errorf("start trust: image with %d peers, more than %d", n, C.BM_PEERS_MAX)
 	}
-	t := &Trust{flash: flash, c: (*C.struct_trust)(C.calloc(1, C.sizeof_struct_trust))}
+	mapped, err := mapFlash(flash)
+	if err != nil {
+		return nil, fmt.Errorf("start trust: %w", err)
+	}
+	t := &Trust{flash: mapped, c: (*C.struct_trust)(C.calloc(1, C.sizeof_struct_trust))}
 	t.handle = cgo.NewHandle(t)
 	t.c.handle = C.uintptr_t(t.handle)
 	t.c.port = C.struct_bm_port{
 		user:          unsafe.Pointer(t.c),
 		verify:        (*[0]byte)(C.bm_trust_verify),
-		flash_read:    (*[0]byte)(C.bm_trust_flash_read),
+		flash:         (*C.uint8_t)(mapped.memory),
 		flash_program: (*[0]byte)(C.bm_trust_flash_program),
 		flash_erase:   (*[0]byte)(C.bm_trust_flash_erase),
 		page_size:     C.uint32_t(flash.PageSize()),
@@ -71,6 +74,7 @@ func NewTrust(image Image, flash Flash) (*Trust, error) {
 // Close releases the memory. What the flash keeps stays.
 func (t *Trust) Close() {
 	C.free(unsafe.Pointer(t.c))
+	t.flash.free()
 	t.handle.Delete()
 }
 
@@ -102,10 +106,10 @@ func (t *Trust) Peer(id []byte, beforeSeal bool) (key [64]byte, err error) {
 }
 
 // Version says how far the unit's trust goes.
-func (t *Trust) Version() (Version, error) {
+func (t *Trust) Version() Version {
 	var v C.struct_bm_trust_version
-	err := verdict(C.bm_trust_version(&t.c.port, &v))
-	return Version{Epoch: int(v.epoch), ListEpoch: int(v.list_epoch), ListNumber: uint32(v.list_number)}, err
+	C.bm_trust_version(&t.c.port, &v)
+	return Version{Epoch: int(v.epoch), ListEpoch: int(v.list_epoch), ListNumber: uint32(v.list_number)}
 }
 
 // Link gives the unit a link.
@@ -130,15 +134,14 @@ func (t *Trust) Release(serial [8]byte, generation uint32, object []byte) error 
 	return verdict(C.bm_trust_release(&t.c.port, (*C.uint8_t)(s), C.uint32_t(generation), (*C.uint8_t)(p), C.size_t(len(object))))
 }
 
-// Stored gives the link to this epoch, or the status list for epoch 0, as it came.
-func (t *Trust) Stored(epoch int) ([]byte, error) { return t.stored(epoch, C.BM_SIGNED_OBJECT_MAX) }
-
-func (t *Trust) stored(epoch, room int) ([]byte, error) {
-	out := C.malloc(C.size_t(room))
-	defer C.free(out)
+// Stored gives the link to this epoch, or the status list for epoch 0, as it came; nil if there is none.
+func (t *Trust) Stored(epoch int) []byte {
 	var size C.size_t
-	err := verdict(C.bm_trust_stored(&t.c.port, C.uint(epoch), (*C.uint8_t)(out), C.size_t(room), &size))
-	return C.GoBytes(out, C.int(size)), err
+	object := C.bm_trust_stored(&t.c.port, C.uint(epoch), &size)
+	if object == nil {
+		return nil
+	}
+	return bytesOf(object, size)
 }
 
 // verdict makes an error of what a function of the library returns.
@@ -168,17 +171,12 @@ func bm_trust_verify(user unsafe.Pointer, key, digest, signature *C.const_byte) 
 	return bm_judge_verify(user, key, digest, signature)
 }
 
-//export bm_trust_flash_read
-func bm_trust_flash_read(user unsafe.Pointer, page C.uint, offset C.uint32_t, out *C.uint8_t, size C.size_t) C.int {
-	return status(trustOf(user).flash.Read(int(page), int(offset), unsafe.Slice((*byte)(out), size)) == nil)
-}
-
 //export bm_trust_flash_program
 func bm_trust_flash_program(user unsafe.Pointer, page C.uint, offset C.uint32_t, data *C.const_byte, size C.size_t) C.int {
-	return status(trustOf(user).flash.Program(int(page), int(offset), unsafe.Slice((*byte)(data), size)) == nil)
+	return status(trustOf(user).flash.program(int(page), int(offset), unsafe.Slice((*byte)(data), size)))
 }
 
 //export bm_trust_flash_erase
 func bm_trust_flash_erase(user unsafe.Pointer, page C.uint) C.int {
-	return status(trustOf(user).flash.Erase(int(page)) == nil)
+	return status(trustOf(user).flash.erase(int(page)))
 }

@@ -54,8 +54,8 @@ BM_MUST_CHECK int bm_trust_peer(const struct bm_port *port, const struct bm_imag
 BM_MUST_CHECK int bm_trust_pinned(const struct bm_port *port, const uint8_t order_hash[BM_ORDER_HASH_SIZE], const uint8_t *unit,
                                   size_t unit_size, uint8_t key[BM_KEY_SIZE]);
 
-/* How far this unit's trust goes. BM_OK or BM_ERR_PORT. */
-BM_MUST_CHECK int bm_trust_version(const struct bm_port *port, struct bm_trust_version *version);
+/* How far this unit's trust goes. */
+void bm_trust_version(const struct bm_port *port, struct bm_trust_version *version);
 /* Take one link: its epoch is the next, SHA-256 of its key is the hash that the newest root left, its signature is that key's,
  * in this order. Its root is known when the call returns BM_OK: one that was before is not looked at further. BM_ERR_MALFORMED;
  * BM_ERR_AUTH, also where there is no anchor; BM_ERR_SPACE; BM_ERR_PORT: the roots are those that were. */
@@ -67,8 +67,8 @@ BM_MUST_CHECK int bm_trust_list(const struct bm_port *port, const uint8_t *list,
  * BM_OK, BM_ERR_MALFORMED, BM_ERR_AUTH or BM_ERR_PORT. */
 BM_MUST_CHECK int bm_trust_release(const struct bm_port *port, const uint8_t serial[BM_UNIT_NAME_SIZE], uint32_t generation,
                                    const uint8_t *release, size_t size);
-/* The stored link to this epoch, or the stored status list for epoch 0, as it came, to hand on. BM_OK; BM_ERR_STATE if there is
- * none; BM_ERR_SPACE; BM_ERR_PORT. */
-BM_MUST_CHECK int bm_trust_stored(const struct bm_port *port, unsigned epoch, uint8_t *out, size_t out_size, size_t *out_len);
+/* The stored link to this epoch, or the stored status list for epoch 0, as it came, to hand on: where it lies in flash, *size bytes;
+ * NULL and 0 if there is none. */
+const uint8_t *bm_trust_stored(const struct bm_port *port, unsigned epoch, size_t *size);
 
 #endif

@@ -33,7 +33,6 @@ int bm_unit_wake(void *user);
 int bm_unit_send(void *user, const_byte *group, size_t size);
 int bm_unit_receive(void *user, uint8_t *group, size_t size, unsigned milliseconds);
 void bm_unit_idle(void *user);
-int bm_unit_flash_read(void *user, unsigned page, uint32_t offset, uint8_t *out, size_t size);
 int bm_unit_flash_program(void *user, unsigned page, uint32_t offset, const_byte *data, size_t size);
 int bm_unit_flash_erase(void *user, unsigned page);
 void bm_unit_reply(void *user, const_byte *bytes, size_t size);
@@ -59,6 +58,7 @@ const (
 // Unit is a simulated unit: the library's agent and ATECC608 driver on a Board in Go. It is not safe for concurrent use.
 type Unit struct {
 	board  Board
+	flash  *mappedFlash
 	c      *C.struct_unit
 	handle cgo.Handle
 	answer []byte // the chip's, until the driver fetches it
@@ -71,7 +71,11 @@ func NewUnit(image Image, board Board) (*Unit, error) {
 	if err := check(image, board); err != nil {
 		return nil, fmt.Errorf("start unit: %w", err)
 	}
-	u := &Unit{board: board}
+	mapped, err := mapFlash(board.Flash)
+	if err != nil {
+		return nil, fmt.Errorf("start unit: %w", err)
+	}
+	u := &Unit{board: board, flash: mapped}
 	// The agent's size is the library's own word, not that of the header.
 	c := (*C.struct_unit)(C.calloc(1, C.sizeof_struct_unit))
 	c.agent = (*C.struct_bm_agent)(C.calloc(1, C.bm_agent_size()))
@@ -95,7 +99,7 @@ func NewUnit(image Image, board Board) (*Unit, error) {
 		ephemeral:      (*[0]byte)(C.bm_atecc608_ephemeral),
 		ecdh:           (*[0]byte)(C.bm_atecc608_ecdh),
 		aes:            (*[0]byte)(C.bm_aes128),
-		flash_read:     (*[0]byte)(C.bm_unit_flash_read),
+		flash:          (*C.uint8_t)(mapped.memory),
 		flash_program:  (*[0]byte)(C.bm_unit_flash_program),
 		flash_erase:    (*[0]byte)(C.bm_unit_flash_erase),
 		page_size:      C.uint32_t(board.Flash.PageSize()),
@@ -159,6 +163,7 @@ func (u *Unit) random() (number [32]byte, ok bool) {
 func (u *Unit) Close() {
 	C.free(unsafe.Pointer(u.c.agent))
 	C.free(unsafe.Pointer(u.c))
+	u.flash.free()
 	u.handle.Delete()
 }
 
@@ -202,19 +207,14 @@ func bm_unit_receive(user unsafe.Pointer, group *C.uint8_t, size C.size_t, _ C.u
 //export bm_unit_idle
 func bm_unit_idle(user unsafe.Pointer) { unitOf(user).board.Chip.Idle() }
 
-//export bm_unit_flash_read
-func bm_unit_flash_read(user unsafe.Pointer, page C.uint, offset C.uint32_t, out *C.uint8_t, size C.size_t) C.int {
-	return status(unitOf(user).board.Flash.Read(int(page), int(offset), unsafe.Slice((*byte)(out), size)) == nil)
-}
-
 //export bm_unit_flash_program
 func bm_unit_flash_program(user unsafe.Pointer, page C.uint, offset C.uint32_t, data *C.const_byte, size C.size_t) C.int {
-	return status(unitOf(user).board.Flash.Program(int(page), int(offset), unsafe.Slice((*byte)(data), size)) == nil)
+	return status(unitOf(user).flash.program(int(page), int(offset), unsafe.Slice((*byte)(data), size)))
 }
 
 //export bm_unit_flash_erase
 func bm_unit_flash_erase(user unsafe.Pointer, page C.uint) C.int {
-	return status(unitOf(user).board.Flash.Erase(int(page)) == nil)
+	return status(unitOf(user).flash.erase(int(page)))
 }
 
 //export bm_unit_reply

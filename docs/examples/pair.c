@@ -22,12 +22,6 @@ struct end {
     uint8_t flash[BM_FLASH_PAGES][2048], in[BM_PEERLINK_IN_SIZE], out[BM_PEERLINK_OUT_SIZE], frame[BM_PEERLINK_FRAME_SIZE];
 };
 
-static int flash_read(void *user, unsigned page, uint32_t offset, uint8_t *out, size_t size)
-{
-    memcpy(out, ((struct end *)user)->flash[page] + offset, size);
-    return BM_OK;
-}
-
 static int flash_program(void *user, unsigned page, uint32_t offset, const uint8_t *data, size_t size)
 {
     memcpy(((struct end *)user)->flash[page] + offset, data, size);
@@ -70,7 +64,7 @@ static int start(struct end *end, const char *path, uint32_t product)
     psa_set_key_type(&signs, PSA_KEY_TYPE_ECC_KEY_PAIR(PSA_ECC_FAMILY_SECP_R1));
     psa_set_key_algorithm(&signs, PSA_ALG_ECDSA(PSA_ALG_SHA_256));
     psa_set_key_usage_flags(&signs, PSA_KEY_USAGE_SIGN_HASH);
-    end->port = (struct bm_port){.flash_read = flash_read, .flash_program = flash_program, .flash_erase = flash_erase,
+    end->port = (struct bm_port){.flash = end->flash[0], .flash_program = flash_program, .flash_erase = flash_erase,
                                  .page_size = sizeof end->flash[0]};
     end->image = (struct bm_image){.product = product, .peers = {product}, .peer_count = 1};
     end->config = (struct bm_peerlink_config){&end->port, &end->image, &end->identity, end->in, end->out, end->frame,

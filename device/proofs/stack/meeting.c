@@ -119,14 +119,6 @@ static int chip_ecdh(void *user, int own, const uint8_t peer[BM_KEY_SIZE], uint8
     return BM_OK;
 }
 
-static int flash_read(void *user, unsigned page, uint32_t offset, uint8_t *out, size_t size)
-{
-    struct unit *u = user;
-
-    bm_copy(out, &u->flash[page][offset], size);
-    return BM_OK;
-}
-
 static int flash_program(void *user, unsigned page, uint32_t offset, const uint8_t *data, size_t size)
 {
     struct unit *u = user;
@@ -258,7 +250,7 @@ static int start(struct unit *u, unsigned which)
                                .ephemeral = chip_ephemeral,
                                .ecdh = chip_ecdh,
                                .aes = bm_aes128,
-                               .flash_read = flash_read,
+                               .flash = u->flash[0],
                                .flash_program = flash_program,
                                .flash_erase = flash_erase,
                                .page_size = PAGE,
@@ -271,8 +263,7 @@ static int start(struct unit *u, unsigned which)
         return BM_ERR_MALFORMED;
     }
     bm_sha256(image.anchor_hash, anchor, sizeof anchor);
-    struct bm_record r = {.port = &u->port, .page = BM_PAGE_TRUST, .kind = BM_RECORD_ANCHOR, .size = BM_ANCHOR_SIZE};
-    if (bm_flash_append(&r, anchor) != BM_OK || bm_pairing_write(&u->port, &open) != BM_OK) {
+    if (bm_flash_append(&u->port, BM_PAGE_TRUST, BM_RECORD_ANCHOR, anchor, BM_ANCHOR_SIZE) != BM_OK || bm_pairing_write(&u->port, &open) != BM_OK) {
         return BM_ERR_PORT;
     }
     write_identity(&u->identity, which);
