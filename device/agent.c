@@ -366,12 +366,12 @@ enum { GO_ON = 0, COMPLETE = 1, FAILED = 2 };
 static int resolve(void *user, unsigned attempt, const uint8_t *id, size_t id_size, struct bm_peer *peer)
 {
     struct bm_agent *a = user;
-    struct bm_judged judged;
+    uint8_t order_hash[BM_ORDER_HASH_SIZE];
 
     if (attempt > 0) {
         return BM_ERR_AUTH;
     }
-    int check = bm_trust_peer(a->port, a->image, a->mode, id, id_size, &judged);
+    int check = bm_trust_peer(a->port, a->image, a->mode, id, id_size, peer, order_hash);
     if (check < 0) {
         return check;
     }
@@ -379,9 +379,6 @@ static int resolve(void *user, unsigned attempt, const uint8_t *id, size_t id_si
     if (check != BM_OK && check != BM_CHECK_HELD) { /* held: no new pairing, and none is made here */
         return BM_ERR_AUTH;
     }
-    peer->cred = judged.unit;
-    peer->cred_size = judged.unit_size;
-    bm_copy(peer->key, judged.key, BM_KEY_SIZE);
     return BM_OK;
 }
 

@@ -295,15 +295,10 @@ static int resolve(void *user, unsigned attempt, const uint8_t *id, size_t id_si
     } else if (id_size == own->id_size && bm_equal(id, own->id, id_size)) {
         status = BM_CHECK_SELF;
     } else {
-        struct bm_judged judged;
-        uint8_t digest[BM_HASH_SIZE];
-        status = bm_trust_peer(p->config->port, p->config->image, BM_TRUST_UNIT, id, id_size, &judged);
-        if (status == BM_OK || status == BM_CHECK_HELD) {
-            bm_copy(p->peer.unit, judged.unit, judged.unit_size);
-            p->peer.unit_size = (uint8_t)judged.unit_size;
-            bm_sha256(digest, judged.order, judged.order_size);
-            bm_copy(p->peer.order_hash, digest, BM_ORDER_HASH_SIZE);
-            bm_copy(peer->key, judged.key, BM_KEY_SIZE);
+        status = bm_trust_peer(p->config->port, p->config->image, BM_TRUST_UNIT, id, id_size, peer, p->peer.order_hash);
+        if ((status == BM_OK || status == BM_CHECK_HELD) && peer->cred_size <= BM_UNIT_CERTIFICATE_MAX) {
+            bm_copy(p->peer.unit, peer->cred, peer->cred_size);
+            p->peer.unit_size = (uint8_t)peer->cred_size;
         }
     }
     if (status == BM_CHECK_HELD) {
@@ -332,14 +327,13 @@ int bm_peerlink_peer(const struct bm_peerlink *p, uint8_t serial[BM_UNIT_NAME_SI
 /* 1 if the peer of this session is or may become the peer of this unit; else check says why not, unless the port failed. */
 static int is_welcome(struct bm_peerlink *p)
 {
-    uint8_t key[BM_KEY_SIZE];
     uint8_t serial[BM_UNIT_NAME_SIZE];
     uint8_t code[BM_CODE_SIZE];
 
     if (p->peer.state == BM_PAIRING_PAIRED) {
         return 1;
     }
-    if (judge(p, key) != BM_OK || bm_peerlink_peer(p, serial, code) != BM_OK) {
+    if (judge(p, NULL) != BM_OK || bm_peerlink_peer(p, serial, code) != BM_OK) {
         return 0;
     }
     p->check = BM_PEERLINK_NOT_ALLOWED;
@@ -611,10 +605,8 @@ static void read_message(struct bm_peerlink *p, uint8_t *in, size_t size)
 /* The peer's status list, and what is left of the peer by it. */
 static void read_list(struct bm_peerlink *p, const uint8_t *list, size_t size)
 {
-    uint8_t key[BM_KEY_SIZE];
-
     int status = bm_trust_list(p->config->port, list, size);
-    status = judge(p, key); /* whether it was good, old or bad */
+    status = judge(p, NULL); /* whether it was good, old or bad */
     if (status != BM_OK && status != BM_CHECK_HELD) {
         if (p->stage != IDLE) {
             fail(p, status);

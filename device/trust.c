@@ -234,34 +234,33 @@ static int signed_by(const struct bm_port *port, const uint8_t key[BM_KEY_SIZE],
     return verify(port, key, digest, c->signature, check);
 }
 
-/* The root of an order: in flash or, before there is one at a birth, the anchor that is given. */
-static const uint8_t *root_of(const struct bm_port *port, const struct bm_image *image, const struct bm_birth *birth,
-                              const struct bm_judged *j, const uint8_t *name, int *check)
+static void hash_order(uint8_t order_hash[BM_ORDER_HASH_SIZE], const struct bm_birth *birth)
 {
     uint8_t digest[BM_HASH_SIZE];
 
-    bm_sha256(digest, j->order, j->order_size);
-    const uint8_t *root = find_open_root(port, image, name, digest, check);
-    if (birth != NULL && *check == BM_CHECK_ROOT && root == NULL) {
-        *check = BM_CHECK_ORDER_ISSUER;
-        return bm_equal(name, birth->anchor, BM_ROOT_NAME_SIZE) ? birth->anchor : NULL;
-    }
-    return root;
+    bm_sha256(digest, birth->order, birth->order_size);
+    bm_copy(order_hash, digest, BM_ORDER_HASH_SIZE);
 }
 
-/* Judge the certificates in j, of a peer or, with an anchor and a key, at a birth. j->key is the order's for a while, and then
+/* Judge the certificates of a birth, or of a peer, which is one without anchor and key. key is the order's for a while, and then
  * the peer's. */
 static int judge(const struct bm_port *port, const struct bm_image *image, int mode, const struct bm_birth *birth,
-                 struct bm_judged *j)
+                 uint8_t key[BM_KEY_SIZE], uint8_t order_hash[BM_ORDER_HASH_SIZE])
 {
     struct bm_certificate order;
     struct bm_certificate unit;
     int status;
 
-    if (bm_c509_order(&order, j->order, j->order_size) != BM_OK || bm_p256_recover(j->key, order.key) != BM_OK) {
+    if (bm_c509_order(&order, birth->order, birth->order_size) != BM_OK || bm_p256_recover(key, order.key) != BM_OK) {
         return BM_CHECK_ORDER;
     }
-    const uint8_t *root = root_of(port, image, birth, j, order.issuer, &status);
+    hash_order(order_hash, birth);
+    const uint8_t *root = find_open_root(port, image, order.issuer, order_hash, &status);
+    if (root == NULL && mode == BIRTH && status == BM_CHECK_ROOT) {
+        /* Before there is a root in flash, the anchor that is given. */
+        status = BM_CHECK_ORDER_ISSUER;
+        root = bm_equal(order.issuer, birth->anchor, BM_ROOT_NAME_SIZE) ? birth->anchor : NULL;
+    }
     if (root == NULL) {
         return status;
     }
@@ -272,7 +271,7 @@ static int judge(const struct bm_port *port, const struct bm_image *image, int m
     if (!product_allowed(image, mode, order.product)) {
         return BM_CHECK_PRODUCT;
     }
-    if (bm_c509_unit(&unit, j->unit, j->unit_size) != BM_OK) {
+    if (bm_c509_unit(&unit, birth->unit, birth->unit_size) != BM_OK) {
         return BM_CHECK_UNIT;
     }
     if (!bm_equal(unit.issuer, order.subject, BM_ORDER_NAME_SIZE)) {
@@ -288,32 +287,30 @@ static int judge(const struct bm_port *port, const struct bm_image *image, int m
     if (listed != BM_OK && listed != BM_CHECK_HELD) {
         return listed;
     }
-    status = signed_by(port, j->key, &unit, BM_CHECK_UNIT_SIGNATURE);
+    status = signed_by(port, key, &unit, BM_CHECK_UNIT_SIGNATURE);
     if (status != BM_OK || mode == BIRTH) {
         return status;
     }
-    return bm_p256_recover(j->key, unit.key) == BM_OK ? listed : BM_CHECK_UNIT;
+    return bm_p256_recover(key, unit.key) == BM_OK ? listed : BM_CHECK_UNIT;
 }
 
 int bm_trust(const struct bm_port *port, const struct bm_image *image, const struct bm_birth *birth)
 {
-    struct bm_judged j;
+    uint8_t key[BM_KEY_SIZE];
+    uint8_t order_hash[BM_ORDER_HASH_SIZE];
 
-    bm_sha256(j.key, birth->anchor, BM_ANCHOR_SIZE);
-    if (!bm_equal(j.key, image->anchor_hash, BM_HASH_SIZE) || !bm_root_name_allowed(birth->anchor) ||
+    bm_sha256(key, birth->anchor, BM_ANCHOR_SIZE);
+    if (!bm_equal(key, image->anchor_hash, BM_HASH_SIZE) || !bm_root_name_allowed(birth->anchor) ||
         bm_p256_check(birth->anchor + AT_KEY) != BM_OK) {
         return BM_CHECK_ANCHOR;
     }
-    j.order = birth->order;
-    j.order_size = birth->order_size;
-    j.unit = birth->unit;
-    j.unit_size = birth->unit_size;
-    return judge(port, image, BIRTH, birth, &j);
+    return judge(port, image, BIRTH, birth, key, order_hash);
 }
 
 int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int mode, const uint8_t *id, size_t id_size,
-                  struct bm_judged *peer)
+                  struct bm_peer *peer, uint8_t order_hash[BM_ORDER_HASH_SIZE])
 {
+    struct bm_birth birth;
     struct bm_reader r;
     int status = BM_CHECK_ID;
 
@@ -321,16 +318,15 @@ int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int 
     bm_read_expect(&r, BM_MAP, 1);
     bm_read_expect(&r, BM_UINT, 25); /* c5c: COSE_C509 */
     bm_read_expect(&r, BM_ARRAY, 2);
-    peer->unit_size = bm_read(&r, BM_BYTES);
-    peer->unit = bm_read_raw(&r, peer->unit_size);
-    peer->order_size = bm_read(&r, BM_BYTES);
-    peer->order = bm_read_raw(&r, peer->order_size);
+    birth.unit_size = bm_read(&r, BM_BYTES);
+    birth.unit = bm_read_raw(&r, birth.unit_size);
+    birth.order_size = bm_read(&r, BM_BYTES);
+    birth.order = bm_read_raw(&r, birth.order_size);
     if (bm_read_end(&r) == BM_OK) {
-        status = judge(port, image, mode, NULL, peer);
+        status = judge(port, image, mode, &birth, peer->key, order_hash);
     }
-    if (status != BM_OK && status != BM_CHECK_HELD) {
-        bm_wipe(peer, sizeof *peer);
-    }
+    peer->cred = birth.unit;
+    peer->cred_size = birth.unit_size;
     return status;
 }
 
@@ -347,7 +343,7 @@ int bm_trust_pinned(const struct bm_port *port, const uint8_t order_hash[BM_ORDE
         return check;
     }
     check = find_listed(port, &c);
-    return check != BM_CHECK_REVOKED && bm_p256_recover(key, c.key) != BM_OK ? BM_CHECK_UNIT : check;
+    return check != BM_CHECK_REVOKED && key != NULL && bm_p256_recover(key, c.key) != BM_OK ? BM_CHECK_UNIT : check;
 }
 
 /* What a root signs */

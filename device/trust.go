@@ -21,6 +21,7 @@ int bm_trust_flash_erase(void *user, unsigned page);
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"runtime/cgo"
 	"unsafe"
@@ -99,10 +100,15 @@ func (t *Trust) Peer(id []byte, beforeSeal bool) (key [64]byte, err error) {
 	if beforeSeal {
 		mode = C.BM_TRUST_STATION
 	}
-	peer := (*C.struct_bm_judged)(C.calloc(1, C.sizeof_struct_bm_judged))
+	peer := (*C.struct_bm_peer)(C.calloc(1, C.sizeof_struct_bm_peer))
 	defer C.free(unsafe.Pointer(peer))
-	status := C.bm_trust_peer(&t.c.port, &t.c.image, mode, (*C.uint8_t)(p), C.size_t(len(id)), peer)
-	return *(*[64]byte)(unsafe.Pointer(&peer.key)), verdict(status)
+	orderHash := (*C.uint8_t)(C.malloc(C.BM_ORDER_HASH_SIZE))
+	defer C.free(unsafe.Pointer(orderHash))
+	err = verdict(C.bm_trust_peer(&t.c.port, &t.c.image, mode, (*C.uint8_t)(p), C.size_t(len(id)), peer, orderHash))
+	if err == nil || errors.Is(err, CheckHeld) {
+		key = *(*[64]byte)(unsafe.Pointer(&peer.key))
+	}
+	return key, err
 }
 
 // Version says how far the unit's trust goes.

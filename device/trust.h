@@ -28,15 +28,6 @@ enum bm_peer_check {
     BM_CHECK_ID = 16       /* ID_CRED_x is not {25: [unit, order]} */
 };
 
-/* What a judged peer is. The pointers alias what was judged. */
-struct bm_judged {
-    const uint8_t *unit;
-    size_t unit_size;
-    const uint8_t *order;
-    size_t order_size;
-    uint8_t key[BM_KEY_SIZE];
-};
-
 enum bm_trust_mode {
     BM_TRUST_UNIT = 0,   /* units only, as in the field */
     BM_TRUST_STATION = 1 /* before the seal: the station's certificate, serial FFFFFFFFFFFFFFFF, as well */
@@ -44,12 +35,13 @@ enum bm_trust_mode {
 
 /* Judge ID_CRED_x = {25: [unit, order]} of a peer, by the roots in flash if the stored anchor is the image's. BM_OK;
  * BM_ERR_PORT; or what does not hold, which is positive. The order is that of bm_trust, with BM_CHECK_ROOT in the place of the
- * issuer, BM_CHECK_CLOSED behind it, BM_CHECK_REVOKED before the unit's signature. BM_CHECK_HELD is the last of all, and *peer
- * is then filled in: an old pairing goes on. Two signatures are verified and two points recovered. */
+ * issuer, BM_CHECK_CLOSED behind it, BM_CHECK_REVOKED before the unit's signature. BM_CHECK_HELD is the last of all, and the
+ * results are then good too: an old pairing goes on. *peer gets the unit's certificate, where it lies in id, as CRED_x, and
+ * its key. Two signatures are verified and two points recovered. */
 BM_MUST_CHECK int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int mode, const uint8_t *id,
-                                size_t id_size, struct bm_judged *peer);
+                                size_t id_size, struct bm_peer *peer, uint8_t order_hash[BM_ORDER_HASH_SIZE]);
 /* Judge a unit certificate that was judged before, when its pairing was written: the order by the hash and name that were kept, the
- * unit by the status list, no signature. Fills in key. BM_OK, BM_ERR_PORT or BM_CHECK_UNIT, _ROOT, _CLOSED, _REVOKED or, last of
+ * unit by the status list, no signature. Fills in key unless it is NULL. BM_OK, BM_ERR_PORT or BM_CHECK_UNIT, _ROOT, _CLOSED, _REVOKED or, last of
  * all and with key filled in as above, _HELD: a unit that is not paired yet is judged so again before it is. */
 BM_MUST_CHECK int bm_trust_pinned(const struct bm_port *port, const uint8_t order_hash[BM_ORDER_HASH_SIZE], const uint8_t *unit,
                                   size_t unit_size, uint8_t key[BM_KEY_SIZE]);

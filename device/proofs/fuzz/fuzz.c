@@ -194,13 +194,15 @@ static size_t unit(const uint8_t *data, size_t size)
 
 static size_t id_cred(const uint8_t *data, size_t size)
 {
-    struct bm_judged peer;
+    uint8_t order_hash[BM_ORDER_HASH_SIZE];
+    struct bm_peer peer;
 
     birth();
-    if (bm_trust_peer(&board, &image, BM_TRUST_UNIT, data, size, &peer) == BM_OK) {
-        use(peer.unit, peer.unit_size);
-        use(peer.order, peer.order_size);
-        expect(size == 8u + peer.unit_size + peer.order_size && size <= BM_ID_CRED_MAX);
+    if (bm_trust_peer(&board, &image, BM_TRUST_UNIT, data, size, &peer, order_hash) == BM_OK) {
+        use(peer.cred, peer.cred_size);
+        use(peer.key, sizeof peer.key);
+        use(order_hash, sizeof order_hash);
+        expect(peer.cred == data + 6 && peer.cred_size <= BM_UNIT_CERTIFICATE_MAX && size <= BM_ID_CRED_MAX);
     }
     return 0;
 }
