@@ -236,10 +236,20 @@ static BM_NOINLINE void sig_structure(uint8_t mac[BM_HASH_SIZE], const struct bm
     bm_sha256_final(&h, mac);
 }
 
-/* PRK_3e2m or PRK_4e3m and Signature_or_MAC: made if key is NULL, else checked with the peer's key (5.3.2, 5.4.2). */
-static int prove(struct bm_edhoc *e, const struct bm_part *parts, uint8_t prk[BM_PRK_SIZE], uint8_t *proof, const uint8_t *key)
+/* What message 2 or 3 gives, one after the other in the same place. */
+union found {
+    struct bm_peer peer;
+    struct {
+        uint8_t prk[BM_PRK_SIZE]; /* PRK_3e2m, PRK_4e3m */
+        uint8_t th[BM_HASH_SIZE]; /* TH_3, TH_4 */
+    } next;
+};
+
+/* Signature_or_MAC, made if writing, else checked with the peer's key (5.3.2, 5.4.2); then the next PRK and TH. */
+static int prove(struct bm_edhoc *e, struct bm_part *parts, union found *found, uint8_t *proof, int writing)
 {
     const struct bm_port *port = e->config->port;
+    uint8_t prk[BM_PRK_SIZE];
     uint8_t mac[BM_HASH_SIZE];
     size_t mac_size = sizeof mac;
     int status = BM_OK;
@@ -248,53 +258,56 @@ static int prove(struct bm_edhoc *e, const struct bm_part *parts, uint8_t prk[BM
     if (is_static(e, e->state)) {
         mac_size = e->tag_size;
         kdf(e, LABEL_SALT(e->state), prk, BM_PRK_SIZE);
-        status = key == NULL ? extract(e, prk, prk, BM_KEY_IDENTITY, e->peer) : extract(e, prk, prk, BM_KEY_EPHEMERAL, key);
+        status = writing ? extract(e, prk, prk, BM_KEY_IDENTITY, e->peer) : extract(e, prk, prk, BM_KEY_EPHEMERAL, found->peer.key);
     }
     bm_edhoc_kdf_parts(mac, mac_size, prk, LABEL_MAC(e->state), parts, PARTS, 0);
     if (!is_static(e, e->state)) {
         sig_structure(mac, parts);
-        status = key == NULL ? answer(port->sign(port->user, mac, proof), proof) : port->verify(port->user, key, mac, proof);
-    } else if (key == NULL) {
+        status = writing ? answer(port->sign(port->user, mac, proof), proof) : port->verify(port->user, found->peer.key, mac, proof);
+    } else if (writing) {
         bm_copy(proof, mac, mac_size);
     } else if (status == BM_OK && !bm_equal(proof, mac, mac_size)) {
         status = BM_ERR_AUTH;
     }
+    parts[TEXT].size = (size_t)(parts[EAD].bytes + parts[EAD].size - parts[TEXT].bytes); /* EAD is its end */
+    hash(found->next.th, parts + TH, CRED + 1 - TH);
+    parts[TEXT].size = 0;
+    bm_copy(found->next.prk, prk, sizeof prk);
+    bm_wipe(prk, sizeof prk);
     bm_wipe(mac, sizeof mac);
     return status;
 }
 
 /* Find the peer's credential and check its proof with it; several may have the same kid. */
-static int identify(struct bm_edhoc *e, struct bm_part *parts, uint8_t prk[BM_PRK_SIZE], uint8_t *proof)
+static int identify(struct bm_edhoc *e, struct bm_part *parts, union found *found, uint8_t *proof)
 {
     const struct bm_edhoc_config *config = e->config;
-    struct bm_peer peer;
+    struct bm_peer *peer = &found->peer;
     unsigned attempt = 0;
     int status;
 
     do {
-        status = config->resolve(config->user, attempt, parts[ID].bytes, parts[ID].size, &peer);
+        status = config->resolve(config->user, attempt, parts[ID].bytes, parts[ID].size, peer);
         if (status != BM_OK) {
             return status;
         }
-        if (peer.cred_size == config->own.cred_size && bm_equal(peer.cred, config->own.cred, peer.cred_size)) {
+        if (peer->cred_size == config->own.cred_size && bm_equal(peer->cred, config->own.cred, peer->cred_size)) {
             return BM_ERR_AUTH; /* the own message, reflected */
         }
-        parts[CRED].bytes = peer.cred;
-        parts[CRED].size = peer.cred_size;
-        status = prove(e, parts, prk, proof, peer.key);
+        parts[CRED].bytes = peer->cred;
+        parts[CRED].size = peer->cred_size;
+        status = prove(e, parts, found, proof, 0);
         attempt++;
     } while (status == BM_ERR_AUTH && attempt < BM_EDHOC_ATTEMPTS);
     return status;
 }
 
 /* Read the plaintext of message 2 or 3, make or check what proves its sender, and find the next PRK and TH. */
-static int authenticate(struct bm_edhoc *e, uint8_t *text, size_t size, int writing, uint8_t prk[BM_PRK_SIZE],
-                        uint8_t next[BM_HASH_SIZE])
+static int authenticate(struct bm_edhoc *e, uint8_t *text, size_t size, int writing, union found *found)
 {
     struct bm_part parts[PARTS];
     struct bm_reader r;
     size_t ead;
-    int status;
 
     bm_read_start(&r, text, size);
     if (e->state == 2) {
@@ -334,20 +347,16 @@ static int authenticate(struct bm_edhoc *e, uint8_t *text, size_t size, int writ
     parts[EAD].bytes = text + ead;
     parts[EAD].size = size - ead;
     text += ead - proof_size(e);
-    status = writing ? prove(e, parts, prk, text, NULL) : identify(e, parts, prk, text);
-    parts[TEXT].size = size;
-    hash(next, parts + TH, CRED + 1 - TH);
-    return status;
+    return writing ? prove(e, parts, found, text, 1) : identify(e, parts, found, text);
 }
 
-/* Read the plaintext of message 4, which is EAD alone, and find PRK_out. */
-static int conclude(struct bm_edhoc *e, const uint8_t *text, size_t size, uint8_t prk[BM_PRK_SIZE])
+/* Read the plaintext of message 4, which is EAD alone. */
+static int read_plaintext_4(const uint8_t *text, size_t size)
 {
     struct bm_reader r;
 
     bm_read_start(&r, text, size);
     read_ead(&r);
-    kdf(e, LABEL_OUT, prk, BM_PRK_SIZE);
     return bm_read_end(&r);
 }
 
@@ -371,8 +380,7 @@ static int crypt(struct bm_edhoc *e, uint8_t *text, size_t size, int writing)
  * tag behind it. On to the next state. */
 static int exchange(struct bm_edhoc *e, uint8_t *text, size_t size, int writing)
 {
-    uint8_t prk[BM_PRK_SIZE];
-    uint8_t next[BM_HASH_SIZE];
+    union found found;
     int status = BM_OK;
 
     if (e->state == 2) {
@@ -382,19 +390,21 @@ static int exchange(struct bm_edhoc *e, uint8_t *text, size_t size, int writing)
         status = crypt(e, text, size, 0);
     }
     if (status == BM_OK) {
-        status = e->state == 4 ? conclude(e, text, size, prk) : authenticate(e, text, size, writing, prk, next);
+        status = e->state == 4 ? read_plaintext_4(text, size) : authenticate(e, text, size, writing, &found);
     }
     if (status == BM_OK && writing) {
         status = crypt(e, text, size, 1);
     }
     if (status == BM_OK) {
-        bm_copy(e->prk, prk, sizeof prk);
-        if (e->state < 4) {
-            bm_copy(th(e), next, sizeof next);
+        if (e->state == 4) {
+            kdf(e, LABEL_OUT, e->prk, BM_PRK_SIZE);
+        } else {
+            bm_copy(e->prk, found.next.prk, BM_PRK_SIZE);
+            bm_copy(th(e), found.next.th, BM_HASH_SIZE);
         }
         e->state++;
     }
-    bm_wipe(prk, sizeof prk);
+    bm_wipe(&found, sizeof found);
     return status;
 }
 
@@ -533,7 +543,7 @@ int bm_edhoc_write(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *ou
 }
 
 /* message_1 (5.2.3). What its suite makes of the length of G_X is seen after the suite. */
-static int read_message_1(struct bm_edhoc *e, struct bm_reader *r)
+static BM_NOINLINE int read_message_1(struct bm_edhoc *e, struct bm_reader *r)
 {
     int selected;
     uint32_t method = bm_read(r, BM_UINT);
