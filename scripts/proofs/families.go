@@ -16,4 +16,18 @@ var families = []family{
 		entries: []entry{{"receive", 642, 642, 1}},
 		bug:     bug{"line.c", "line->len == line->size", "line->len > line->size", "receive", 8},
 	},
+	{
+		name:    "session",
+		sources: []string{"session.c", "bytes.c", "stub_ccm.c", "stub_hkdf.c", "stub_sha256.c"},
+		states:  500,
+		entries: []entry{{"record", 0, 557, 40}},
+		bug:     bug{"session.c", "text_size > BM_RECORD_TEXT_MAX) { /*", "text_size > 0xfffffffe) { /*", "record", 2},
+	},
+	{
+		name:    "trust",
+		sources: []string{"trust.c", "cbor.c", "bytes.c", "stub_c509.c", "stub_flash.c", "stub_p256.c", "stub_sha256.c"},
+		states:  500,
+		entries: []entry{{"take_release", 0, 93, 10}},
+		bug:     bug{"cbor.c", "r->bad || size > r->size - r->at", "r->bad", "take_release", 40},
+	},
 }
