@@ -49,8 +49,8 @@ BM_MUST_CHECK int bm_trust_pinned(const struct bm_port *port, const uint8_t orde
 /* How far this unit's trust goes. */
 void bm_trust_version(const struct bm_port *port, struct bm_trust_version *version);
 /* Take one link: its epoch is the next, SHA-256 of its key is the hash that the newest root left, its signature is that key's,
- * in this order. Its root is known when the call returns BM_OK: one that was before is not looked at further. BM_ERR_MALFORMED;
- * BM_ERR_AUTH, also where there is no anchor; BM_ERR_SPACE; BM_ERR_PORT: the roots are those that were. */
+ * in this order. It is in flash when the call returns BM_OK, also when it was there already. BM_ERR_MALFORMED; BM_ERR_AUTH, also
+ * for another link to a known epoch and where there is no anchor; BM_ERR_SPACE; BM_ERR_PORT: the roots are those that were. */
 BM_MUST_CHECK int bm_trust_link(const struct bm_port *port, const uint8_t *link, size_t size);
 /* Take a status list: newer than the one before, signed by the newest root. As bm_trust_link; BM_ERR_STATE if it is not newer, as
  * it is when it comes again. */
