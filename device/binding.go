@@ -125,7 +125,7 @@ func write(room int, heads []head, major int, content []byte) ([]byte, int) {
 // certificate is struct bm_certificate.
 type certificate struct {
 	signed, issuer, subject, key, signature []byte
-	notBefore, product                      uint32
+	product                                 uint32
 	first, last                             uint64
 }
 
@@ -153,7 +153,6 @@ func parse(b []byte, order bool) (certificate, error) {
 		subject:   bytesOf(c.subject, subjectSize),
 		key:       bytesOf(c.key, C.BM_COMPRESSED_SIZE),
 		signature: bytesOf(c.signature, C.BM_SIGNATURE_SIZE),
-		notBefore: uint32(c.not_before),
 	}
 	if order {
 		parsed.product = uint32(c.product)

@@ -160,7 +160,6 @@ struct bm_certificate {
     size_t signed_size;
     const uint8_t *issuer;  /* order: BM_ROOT_NAME_SIZE bytes; unit: BM_ORDER_NAME_SIZE */
     const uint8_t *subject; /* order: BM_ORDER_NAME_SIZE bytes; unit: BM_UNIT_NAME_SIZE; agrees with the serial */
-    uint32_t not_before;    /* seconds since 1970 */
     const uint8_t *key;     /* BM_COMPRESSED_SIZE bytes; whether x is on the curve is bm_p256_recover's to say */
     const uint8_t *signature; /* BM_SIGNATURE_SIZE bytes: 1 <= r < n, 1 <= s <= n / 2 */
     /* An order's alone: */
