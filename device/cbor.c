@@ -40,8 +40,8 @@ uint32_t bm_read(struct bm_reader *r, enum bm_major major)
     if (head >> 5 != (uint32_t)major || argument > 26) {
         r->bad = 1;
     } else if (argument >= 24) { /* RFC 8949, section 3: 24, 25, 26 announce 1, 2, 4 bytes */
-        uint32_t least = argument == 24 ? 24 : argument == 25 ? 0x100 : 0x10000;
         unsigned size = 1u << (argument - 24);
+        uint32_t least = size == 1 ? 24 : 1u << 4 * size;
         for (argument = 0; size > 0; size--) {
             argument = argument << 8 | next(r);
         }

@@ -421,23 +421,27 @@ void bm_edhoc_wipe(struct bm_edhoc *e)
 int bm_edhoc_start(struct bm_edhoc *e, struct bm_edhoc_config *config, int role)
 {
     const struct bm_port *port = config->port;
-    /* Bits 0 to 3: the methods in which this side's key is for static Diffie-Hellman, and the peer's. */
-    unsigned own_static = role == BM_INITIATOR ? 0xc : 0xa;
-    unsigned peer_static = 0xc + 0xa - own_static;
-    unsigned possible = port->key_usage == BM_DIGITAL_SIGNATURE ? ~own_static :
-                        port->key_usage == BM_KEY_AGREEMENT     ? own_static : 0;
-    /* An Initiator can run the suite that it proposes, a Responder all that it names. */
-    unsigned suite = role == BM_INITIATOR ? config->selected : 0;
-    unsigned end = role == BM_INITIATOR ? config->selected + 1u : config->suite_count;
+    /* Bits 0 to 3: the methods in which this side's key is for static Diffie-Hellman. */
+    unsigned own_static = 0xa;
+    /* A Responder can run all the suites that it names, an Initiator the one that it proposes. */
+    unsigned suite = 0;
+    unsigned end = config->suite_count;
+    unsigned refused;
     unsigned method = 0;
 
-    bm_edhoc_wipe(e);
-    if (port->ephemeral_uses < 2) { /* PRK_2e takes one */
-        possible &= ~peer_static;
+    if (role == BM_INITIATOR) {
+        own_static = 0xc;
+        suite = config->selected;
+        end = suite + 1;
     }
-    possible &= STATIC_DH ? 15 : 1;
+    refused = port->key_usage == BM_DIGITAL_SIGNATURE ? own_static : port->key_usage == BM_KEY_AGREEMENT ? ~own_static : 15;
+    if (port->ephemeral_uses < 2) { /* PRK_2e takes one, and the methods in which the peer's key is static another */
+        refused |= 0xc + 0xa - own_static;
+    }
+    refused |= STATIC_DH ? ~15u : ~1u;
+    bm_edhoc_wipe(e);
     if (!(role == BM_INITIATOR ? INITIATOR : RESPONDER) || port->ephemeral_uses == 0 || config->methods == 0 ||
-        (config->methods & ~possible) != 0 || end == 0 || end > config->suite_count) {
+        (config->methods & refused) != 0 || end == 0 || end > config->suite_count) {
         return BM_ERR_STATE;
     }
     for (; suite < end; suite++) {
@@ -502,21 +506,20 @@ int bm_edhoc_write(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *ou
     } else {
         size_t before = 0; /* G_Y */
         size_t behind = e->tag_size;
+        size_t connection_size = 0;
         if (RESPONDER && e->state == 2) {
             before = COORDINATE;
             behind = 0;
-            size = config->connection_size;
+            connection_size = config->connection_size;
         }
         if (e->state < 4) {
-            size += config->own.id_size + 1 + (proof_size(e) > 23) + proof_size(e);
+            size = connection_size + config->own.id_size + 1 + (proof_size(e) > 23) + proof_size(e);
         }
         bm_write(&w, BM_BYTES, (uint32_t)(before + size + behind));
         w.len += before;
         at = w.len;
-        if (RESPONDER && e->state == 2) {
-            bm_write_raw(&w, config->connection, config->connection_size);
-        }
         if (e->state < 4) {
+            bm_write_raw(&w, config->connection, connection_size);
             bm_write_raw(&w, config->own.id, config->own.id_size);
             bm_write(&w, BM_BYTES, (uint32_t)proof_size(e));
         }
