@@ -6,13 +6,15 @@
 enum { ACKNOWLEDGEMENT = 0, TRUST = 1, LINK = 2, MESSAGE_1 = 3, MESSAGE = 4, RECORD = 5 };
 /* Types of records ("Records"). */
 enum { DATA = 0, LIST = 1, PAIR = 2, PAIRED = 3, DECLINED = 4, RELEASE = 5 };
+/* What may be due: nothing, one of TRUST, MESSAGE_1 and MESSAGE, an error message, or A_RECORD and its type. */
+enum { NOTHING = 0, ERROR = 6, A_RECORD = 8 };
 
-/* What the meeting waits for. Those from RESPONDING on are the Responder's. */
+/* What a meeting waits for. Those from RESPONDING on are the Responder's. */
 enum {
     IDLE,
     WAIT_TRUST,
-    WRITE_MESSAGE_1, /* heard the peer's trust; message_1 is not composed yet */
-    WAIT_MESSAGE_2,  /* message_1 is in the out buffer */
+    WRITE_MESSAGE_1, /* the peer's trust is heard, message_1 not composed yet */
+    WAIT_MESSAGE_2,  /* message_1 stays in the out buffer */
     WAIT_MESSAGE_4,
     WAIT_LIST,
     WAIT_PAIRED,
@@ -22,29 +24,17 @@ enum {
     WAIT_PAIR
 };
 
-/* Beside the types of frames, what may be due. */
-enum { NOTHING = 0, ERROR = 6 };
-
-enum {
-    READY = 1,    /* messages may go: both units are paired with each other */
-    FRESH = 2,    /* since this meeting */
-    BY_VALUE = 4, /* somebody did not know a hash */
-    SEND_LIST = 8,
-    CONNECT = 16  /* begin as Initiator as soon as the line is free */
-};
-
 enum { HANDSHAKE = 0, SESSION = 1 }; /* channels */
-enum { RETRY = 0, LIMIT = 1, PAUSE = 2 }; /* timers */
+enum { RETRY = 0, LIMIT = 1 };       /* timers; the latter's is also the pause after a meeting */
 
 enum {
     HEADER = BM_PEERLINK_HEADER_SIZE,
-    AT_SESSION = 1, /* in a header */
-    AT_NUMBER = 3,
-    AT_PART = 4,
-    SESSION_SIZE = 2,
-    NEXT_PART = 0x10,
+    PLACE_SIZE = HEADER - 1, /* session, number, part: what an acknowledgement repeats */
+    FIRST_PART = 0x10,
+    NUMBER = 0x100,
+    NO_NUMBER = 0xff00, /* the one before 0 */
+    SESSION_MARK = 0x10000, /* in every session's number, so that 0 is none */
     PART_MAX = BM_PEERLINK_PART_MAX,
-    PARTS_MAX = BM_PEERLINK_PARTS_MAX,
     MESSAGE_MAX = BM_PEERLINK_IN_SIZE,
     TRUST_SIZE = 6,
     TRIES = 3,
@@ -57,8 +47,8 @@ enum {
 
 /* {22: [-15, h'...']} up to the hash, SHA-256/64 of the certificate (RFC 9054, 2.1). */
 static const uint8_t hash_prefix[] = {0xa1, 0x16, 0x82, 0x2e, 0x48};
-/* {25: [unit, order]} up to the unit's certificate and its size. */
-static const uint8_t value_prefix[] = {0xa1, 0x18, 0x19, 0x82, 0x58};
+/* Where {25: [unit, order]} has the unit's certificate. */
+enum { AT_UNIT = 6 };
 
 static void set_timer(struct bm_peerlink *p, unsigned timer, uint16_t milliseconds)
 {
@@ -80,25 +70,18 @@ static void send_frame(const struct bm_peerlink *p, uint8_t *frame, size_t size)
     bm_line_send(p->config->send, p->config->user, frame, size);
 }
 
-/* The part that waits, as a frame: header, data and room for the CRC. Its header lies over the end of the part before it, which is
- * through. */
-static uint8_t *frame_of_part(const struct bm_peerlink *p)
-{
-    return p->config->out + PART_MAX * ((p->out_part >> 4) - 1);
-}
-
+/* Send the part whose turn it is. Its header lies over the end of the part before it, which is through. */
 static void send_part(struct bm_peerlink *p)
 {
-    const struct bm_peerlink_channel *c = &p->channels[p->out_channel];
-    uint8_t *frame = frame_of_part(p);
-    size_t size = (size_t)(p->config->out + HEADER + p->out_size - (frame + HEADER));
+    uint32_t place = p->channels[p->out_channel].out;
+    size_t at = PART_MAX * ((place >> 4 & 15) - 1);
+    size_t size = p->out_size - at;
+    uint8_t *frame = p->config->out + at;
     uint8_t after[BM_LINE_CRC_SIZE]; /* of the next part, where the CRC goes */
 
     size = HEADER + (size < PART_MAX ? size : PART_MAX);
     frame[0] = p->out_type;
-    bm_copy(frame + AT_SESSION, c->out_session, SESSION_SIZE);
-    frame[AT_NUMBER] = c->out_number;
-    frame[AT_PART] = p->out_part;
+    bm_put(frame + 1, PLACE_SIZE, place);
     bm_copy(after, frame + size, sizeof after);
     send_frame(p, frame, size);
     bm_copy(frame + size, after, sizeof after);
@@ -108,14 +91,16 @@ static void send_part(struct bm_peerlink *p)
 /* Send the message of so many bytes that lies in the out buffer. */
 static void post(struct bm_peerlink *p, unsigned channel, unsigned type, size_t size)
 {
-    p->channels[channel].out_number++;
+    uint32_t *place = &p->channels[channel].out;
+    uint32_t next = (*place >> 16 << 16) | ((*place + NUMBER) & NO_NUMBER) | FIRST_PART;
+
+    for (size_t at = 0; at < size; at += PART_MAX) {
+        next++;
+    }
+    *place = next;
     p->out_channel = (uint8_t)channel;
     p->out_type = (uint8_t)type;
     p->out_size = (uint16_t)size;
-    p->out_part = NEXT_PART;
-    for (size_t at = 0; at < size; at += PART_MAX) {
-        p->out_part++;
-    }
     p->tries = TRIES;
     send_part(p);
 }
@@ -123,29 +108,35 @@ static void post(struct bm_peerlink *p, unsigned channel, unsigned type, size_t 
 static void drop_out(struct bm_peerlink *p, unsigned channel)
 {
     if (p->out_channel == channel) {
-        p->out_part = 0;
+        p->tries = 0;
     }
 }
 
-static void identify(uint8_t id[BM_PEERLINK_ID_SIZE], const uint8_t *unit, size_t unit_size)
+/* The first bytes of SHA-256. */
+static void hash_start(uint8_t *out, size_t out_size, const uint8_t *bytes, size_t size)
 {
     uint8_t digest[BM_HASH_SIZE];
 
-    bm_sha256(digest, unit, unit_size);
-    bm_copy(id, hash_prefix, sizeof hash_prefix);
-    bm_copy(id + sizeof hash_prefix, digest, BM_PEERLINK_ID_SIZE - sizeof hash_prefix);
+    bm_sha256(digest, bytes, size);
+    bm_copy(out, digest, out_size);
 }
 
-/* The session is over; what it has in the out buffer still goes. */
+/* ID_CRED_x by hash. */
+static BM_NOINLINE void identify(uint8_t id[BM_PEERLINK_ID_SIZE], const uint8_t *unit, size_t unit_size)
+{
+    bm_copy(id, hash_prefix, sizeof hash_prefix);
+    hash_start(id + sizeof hash_prefix, BM_PEERLINK_ID_SIZE - sizeof hash_prefix, unit, unit_size);
+}
+
+/* The session is over; what it has on the line still goes. */
 static void close_session(struct bm_peerlink *p, int event, int reason)
 {
-    uint8_t flags = p->flags;
+    uint8_t ready = p->ready;
 
     bm_session_wipe(&p->session);
-    p->channels[SESSION].in_session[1] = 0;
-    p->flags = (uint8_t)(flags & ~(READY | FRESH | SEND_LIST));
-    p->answer = 0;
-    if (flags & READY) {
+    p->channels[SESSION].in = 0;
+    p->ready = 0;
+    if (ready) {
         tell(p, event, reason);
     }
 }
@@ -156,11 +147,10 @@ static int still_paired(struct bm_peerlink *p)
     uint32_t generation = p->peer.generation;
 
     bm_pairing_read(p->config->port, &p->peer);
-    if (p->peer.state == BM_PAIRING_PAIRED && p->peer.generation == generation) {
-        return 1;
+    if (p->peer.state != BM_PAIRING_PAIRED || p->peer.generation != generation) {
+        close_session(p, BM_PEERLINK_RELEASED, 0);
     }
-    close_session(p, BM_PEERLINK_RELEASED, 0);
-    return 0;
+    return p->ready;
 }
 
 /* Begin a meeting: nothing is remembered that flash could contradict. */
@@ -172,7 +162,7 @@ static int begin(struct bm_peerlink *p, unsigned stage)
     struct bm_peerlink_channel *c = &p->channels[HANDSHAKE];
     uint8_t number[32];
 
-    p->flags &= (uint8_t)~CONNECT;
+    p->connect = 0;
     bm_pairing_read(port, &p->peer);
     bm_trust_version(port, &p->ours);
     if (port->random(port->user, number) != BM_OK) {
@@ -180,26 +170,26 @@ static int begin(struct bm_peerlink *p, unsigned stage)
     }
     if (p->peer.state != BM_PAIRING_PAIRED) {
         close_session(p, BM_PEERLINK_RELEASED, 0);
+        if (p->peer.state == BM_PAIRING_FAULT) {
+            return BM_ERR_STATE;
+        }
     }
-    if (p->peer.state == BM_PAIRING_FAULT) {
-        return BM_ERR_STATE;
-    }
-    drop_out(p, HANDSHAKE);
-    bm_copy(c->out_session, number, SESSION_SIZE);
-    c->out_session[1] |= 1;
-    c->out_number = 0xff;
-    c->in_session[1] = 0;
     own->id = identity->id;
     own->id_size = identity->id_size;
     own->cred = identity->id + identity->unit_at;
     own->cred_size = identity->unit_size;
-    if (p->peer.state == BM_PAIRING_PAIRED && !(p->flags & BY_VALUE)) {
+    if (p->peer.state == BM_PAIRING_PAIRED && !p->by_value) {
         identify(p->id, own->cred, own->cred_size);
         own->id = p->id;
         own->id_size = sizeof p->id;
     }
+    bm_edhoc_wipe(&p->edhoc);
+    drop_out(p, HANDSHAKE);
+    c->in = 0;
+    c->out = ((uint32_t)bm_get(number, 2) << 16) | SESSION_MARK | NO_NUMBER;
     p->check = 0;
-    p->theirs.epoch = 0xff; /* nothing to send before it is heard */
+    p->fresh = 0;
+    p->theirs.epoch = 0xff; /* no link to send before it is heard */
     p->stage = (uint8_t)stage;
     p->due = NOTHING;
     set_timer(p, LIMIT, LIMIT_MS);
@@ -209,118 +199,113 @@ static int begin(struct bm_peerlink *p, unsigned stage)
 /* The meeting is over without success. What the handshake has to say about it goes as an error message. */
 static void fail(struct bm_peerlink *p, int status)
 {
-    int again = (status == BM_ERR_UNKNOWN || status == BM_ERR_SUITE) && p->restarts < RESTARTS_MAX;
     int responding = p->stage >= RESPONDING;
 
     p->stage = IDLE;
     p->due = ERROR;
-    set_timer(p, LIMIT, 0);
     drop_out(p, HANDSHAKE);
-    if (!(p->flags & READY)) {
+    if (!p->ready) {
         close_session(p, 0, 0);
     }
-    if (again) {
+    if ((status == BM_ERR_UNKNOWN || status == BM_ERR_SUITE) && p->restarts < RESTARTS_MAX) {
         p->restarts++;
-        p->flags |= (uint8_t)((status == BM_ERR_UNKNOWN ? BY_VALUE : 0) | (responding ? 0 : CONNECT));
+        p->by_value |= status == BM_ERR_UNKNOWN;
+        p->connect = !responding;
+        set_timer(p, LIMIT, 0);
         return;
     }
     p->restarts = 0;
-    p->flags &= (uint8_t)~BY_VALUE;
+    p->by_value = 0;
     if (responding) {
         p->pause = p->pause == 0 ? PAUSE_MS : p->pause < PAUSE_MAX_MS / 2 ? (uint16_t)(2 * p->pause) : PAUSE_MAX_MS;
-        set_timer(p, PAUSE, p->pause);
     }
+    set_timer(p, LIMIT, p->pause);
     tell(p, BM_PEERLINK_FAILED, p->check != 0 ? p->check : status);
 }
 
 /* Both units are paired with each other. */
 static void succeed(struct bm_peerlink *p)
 {
-    int fresh = (p->flags & FRESH) != 0;
-
     p->stage = IDLE;
-    set_timer(p, LIMIT, 0);
     p->pause = 0;
     p->restarts = 0;
-    p->flags = READY;
-    tell(p, BM_PEERLINK_READY, fresh);
+    p->by_value = 0;
+    p->ready = 1;
+    set_timer(p, LIMIT, 0);
+    tell(p, BM_PEERLINK_READY, p->fresh);
 }
 
-/* Judge the peer's certificate, which was judged with its order when it came. A session with a peer that is refused now is over. */
-static int judge(struct bm_peerlink *p, uint8_t key[BM_KEY_SIZE])
+/* Keep why the peer is refused, if it is: BM_OK or what resolve returns. */
+static int keep_check(struct bm_peerlink *p, int status)
+{
+    p->check = status > 0 ? (uint8_t)status : 0;
+    return status > 0 ? BM_ERR_AUTH : status;
+}
+
+/* Judge the peer's certificate, which was judged with its order when it came. A session with a peer that is refused now is
+ * over. */
+static int judge(struct bm_peerlink *p, uint8_t *key)
 {
     int status = bm_trust_pinned(p->config->port, p->peer.order_hash, p->peer.unit, p->peer.unit_size, key);
 
-    p->check = status > 0 ? (uint8_t)status : 0;
-    if (status > 0 && status != BM_CHECK_HELD && (p->flags & READY)) {
+    if (status > 0 && status != BM_CHECK_HELD && p->ready) {
         close_session(p, BM_PEERLINK_CLOSED, status);
     }
     return status;
 }
 
-/* 1 if id, an ID_CRED_x, is that of the unit that this one is paired with. */
-static int is_paired_with(const struct bm_peerlink *p, const uint8_t *id, size_t id_size)
+/* Judge who shows himself to an open unit, and keep him. */
+static int meet(struct bm_peerlink *p, const uint8_t *id, size_t id_size, struct bm_peer *peer)
 {
-    const struct bm_pairing *peer = &p->peer;
-    uint8_t expected[BM_PEERLINK_ID_SIZE];
+    const struct bm_identity *own = p->config->identity;
 
-    identify(expected, peer->unit, peer->unit_size);
-    if (id_size == sizeof expected) {
-        return bm_equal(id, expected, sizeof expected);
+    if (id_size == own->id_size && bm_equal(id, own->id, id_size)) {
+        return BM_CHECK_SELF;
     }
-    size_t head = sizeof value_prefix + 1;
-    return id_size > head + peer->unit_size && bm_equal(id, value_prefix, sizeof value_prefix) &&
-           id[head - 1] == peer->unit_size && bm_equal(id + head, peer->unit, peer->unit_size);
+    int status = bm_trust_peer(p->config->port, p->config->image, BM_TRUST_UNIT, id, id_size, peer, p->peer.order_hash);
+    if ((status == BM_OK || status == BM_CHECK_HELD) && peer->cred_size <= BM_UNIT_CERTIFICATE_MAX) {
+        bm_copy(p->peer.unit, peer->cred, peer->cred_size);
+        p->peer.unit_size = (uint8_t)peer->cred_size;
+    }
+    return status;
 }
 
 /* bm_edhoc_config.resolve */
 static int resolve(void *user, unsigned attempt, const uint8_t *id, size_t id_size, struct bm_peer *peer)
 {
     struct bm_peerlink *p = user;
-    const struct bm_identity *own = p->config->identity;
-    int paired = p->peer.state == BM_PAIRING_PAIRED;
-    int known = paired && is_paired_with(p, id, id_size);
-    int status;
+    size_t unit_size = p->peer.unit_size;
+    int status = BM_PEERLINK_STRANGER;
 
     if (attempt > 0) {
         return BM_ERR_AUTH;
     }
-    if (!known && id_size == BM_PEERLINK_ID_SIZE && bm_equal(id, hash_prefix, sizeof hash_prefix)) {
-        return BM_ERR_UNKNOWN;
-    }
-    if (known) {
-        status = judge(p, peer->key);
-    } else if (paired) {
-        status = BM_PEERLINK_STRANGER;
-    } else if (id_size == own->id_size && bm_equal(id, own->id, id_size)) {
-        status = BM_CHECK_SELF;
-    } else {
-        status = bm_trust_peer(p->config->port, p->config->image, BM_TRUST_UNIT, id, id_size, peer, p->peer.order_hash);
-        if ((status == BM_OK || status == BM_CHECK_HELD) && peer->cred_size <= BM_UNIT_CERTIFICATE_MAX) {
-            bm_copy(p->peer.unit, peer->cred, peer->cred_size);
-            p->peer.unit_size = (uint8_t)peer->cred_size;
+    if (id_size == BM_PEERLINK_ID_SIZE && bm_equal(id, hash_prefix, sizeof hash_prefix)) {
+        uint8_t expected[BM_PEERLINK_ID_SIZE];
+        identify(expected, p->peer.unit, unit_size);
+        if (p->peer.state != BM_PAIRING_PAIRED || !bm_equal(id, expected, sizeof expected)) {
+            return BM_ERR_UNKNOWN;
         }
+        status = judge(p, peer->key);
+    } else if (p->peer.state != BM_PAIRING_PAIRED) {
+        status = meet(p, id, id_size, peer);
+    } else if (id_size > AT_UNIT + unit_size && bm_equal(id + AT_UNIT, p->peer.unit, unit_size)) {
+        status = judge(p, peer->key);
     }
-    if (status == BM_CHECK_HELD) {
-        status = BM_OK; /* pairing asks again */
-    }
-    p->check = status > 0 ? (uint8_t)status : 0;
     peer->cred = p->peer.unit;
     peer->cred_size = p->peer.unit_size;
-    return status > 0 ? BM_ERR_AUTH : status;
+    return keep_check(p, status == BM_CHECK_HELD ? BM_OK : status); /* pairing asks again */
 }
 
 int bm_peerlink_peer(const struct bm_peerlink *p, uint8_t serial[BM_UNIT_NAME_SIZE], uint8_t code[BM_CODE_SIZE])
 {
     struct bm_certificate unit;
-    uint8_t digest[BM_HASH_SIZE];
 
     if (bm_c509_unit(&unit, p->peer.unit, p->peer.unit_size) != BM_OK) {
         return BM_ERR_STATE;
     }
     bm_copy(serial, unit.subject, BM_UNIT_NAME_SIZE);
-    bm_sha256(digest, p->peer.unit, p->peer.unit_size);
-    bm_copy(code, digest, BM_CODE_SIZE);
+    hash_start(code, BM_CODE_SIZE, p->peer.unit, p->peer.unit_size);
     return BM_OK;
 }
 
@@ -333,7 +318,7 @@ static int is_welcome(struct bm_peerlink *p)
     if (p->peer.state == BM_PAIRING_PAIRED) {
         return 1;
     }
-    if (judge(p, NULL) != BM_OK || bm_peerlink_peer(p, serial, code) != BM_OK) {
+    if (keep_check(p, judge(p, NULL)) != BM_OK || bm_peerlink_peer(p, serial, code) != BM_OK) {
         return 0;
     }
     p->check = BM_PEERLINK_NOT_ALLOWED;
@@ -347,13 +332,13 @@ static int write_pairing(struct bm_peerlink *p, enum bm_pairing_state state)
         return BM_OK;
     }
     p->check = 0;
+    p->fresh = 1;
     p->peer.state = (uint8_t)state;
     p->peer.generation++;
     int status = bm_pairing_write(p->config->port, &p->peer);
     if (status != BM_OK) {
-        p->peer.state = BM_PAIRING_FAULT; /* until flash is read again */
+        bm_pairing_read(p->config->port, &p->peer); /* either counts */
     }
-    p->flags |= FRESH;
     return status;
 }
 
@@ -367,7 +352,7 @@ static int is_newer(const struct bm_trust_version *a, const struct bm_trust_vers
 static void ask(struct bm_peerlink *p)
 {
     p->stage = WAIT_PAIRED;
-    p->answer = is_welcome(p) ? PAIR : DECLINED;
+    p->due = (uint8_t)(is_welcome(p) ? A_RECORD + PAIR : A_RECORD + DECLINED);
 }
 
 /* The handshake is complete: its session takes the place of the one before it. */
@@ -380,70 +365,14 @@ static void complete(struct bm_peerlink *p)
         fail(p, status);
         return;
     }
-    bm_copy((uint8_t *)&p->channels[SESSION], (const uint8_t *)&p->channels[HANDSHAKE], sizeof p->channels[SESSION]);
-    if (is_newer(&p->ours, &p->theirs)) {
-        p->flags |= SEND_LIST;
-    }
+    p->channels[SESSION] = p->channels[HANDSHAKE];
     if (p->stage != WAIT_PAIR) {
         p->stage = WAIT_LIST;
-        if (!is_newer(&p->theirs, &p->ours)) {
-            ask(p);
-        }
     }
-}
-
-/* Compose what the handshake has due. */
-static void write_message(struct bm_peerlink *p)
-{
-    uint8_t *out = p->config->out + HEADER;
-    uint8_t type = p->due;
-    size_t size = 0;
-    int status = BM_OK;
-
-    if (type != ERROR && p->theirs.epoch < p->ours.epoch) {
-        p->theirs.epoch++;
-        const uint8_t *link = bm_trust_stored(p->config->port, p->theirs.epoch, &size);
-        if (link != NULL && size <= MESSAGE_MAX) {
-            bm_copy(out, link, size);
-            post(p, HANDSHAKE, LINK, size);
-        } else {
-            p->theirs.epoch = p->ours.epoch;
-        }
-        return;
-    }
-    p->due = NOTHING;
-    switch (type) {
-    case TRUST:
-        out[0] = p->ours.epoch;
-        out[1] = p->ours.list_epoch;
-        bm_put(out + 2, 4, p->ours.list_number);
-        size = TRUST_SIZE;
-        break;
-    case ERROR:
-        type = MESSAGE;
-        status = bm_edhoc_error(&p->edhoc, out, MESSAGE_MAX, &size);
-        bm_edhoc_wipe(&p->edhoc);
-        if (status != BM_OK) {
-            return; /* there is none */
-        }
-        break;
-    case MESSAGE_1:
-        p->stage = WAIT_MESSAGE_2;
-        status = bm_edhoc_start(&p->edhoc, &p->edhoc_config, BM_INITIATOR);
-        /* fall through */
-    default:
-        if (status == BM_OK) {
-            status = bm_edhoc_write(&p->edhoc, out, MESSAGE_MAX, &size);
-        }
-        break;
-    }
-    if (status != BM_OK) {
-        fail(p, status);
-        return;
-    }
-    post(p, HANDSHAKE, type, size);
-    if (p->stage == WAIT_PAIR) {
-        complete(p); /* that was message_4 */
+    if (is_newer(&p->ours, &p->theirs)) {
+        p->due = A_RECORD + LIST;
+    } else if (p->stage == WAIT_LIST && !is_newer(&p->theirs, &p->ours)) {
+        ask(p);
     }
 }
 
@@ -462,48 +391,102 @@ static int send_record(struct bm_peerlink *p, unsigned type, size_t size)
     return status;
 }
 
-/* Send what the pairing has due. */
-static void write_record(struct bm_peerlink *p)
+/* Copy a stored link or status list into the out buffer. Its size, 0 if there is none. */
+static size_t copy_stored(struct bm_peerlink *p, unsigned epoch, uint8_t *out)
 {
-    uint8_t type = p->answer;
-    size_t size = 0;
+    size_t size;
+    const uint8_t *stored = bm_trust_stored(p->config->port, epoch, &size);
 
-    if (p->flags & SEND_LIST) {
-        p->flags &= (uint8_t)~SEND_LIST;
-        const uint8_t *list = bm_trust_stored(p->config->port, 0, &size);
-        if (list == NULL || size > BM_STATUS_LIST_MAX) {
-            return;
+    if (size > BM_SIGNED_OBJECT_MAX || (epoch == 0 && size > BM_STATUS_LIST_MAX)) {
+        return 0;
+    }
+    bm_copy(out, stored, size);
+    return size;
+}
+
+/* Compose and send what is due. */
+static int compose(struct bm_peerlink *p)
+{
+    uint8_t *out = p->config->out + HEADER;
+    unsigned type = p->due;
+    size_t size = 0;
+    int status = BM_OK;
+
+    if (type < ERROR && p->theirs.epoch < p->ours.epoch) {
+        p->theirs.epoch++;
+        size = copy_stored(p, p->theirs.epoch, out);
+        if (size > 0) {
+            post(p, HANDSHAKE, LINK, size);
+        } else {
+            p->theirs.epoch = p->ours.epoch;
         }
-        bm_copy(p->config->out + HEADER + BM_RECORD_HEADER_SIZE + 1, list, size);
-        type = LIST;
+        return BM_OK;
+    }
+    p->due = NOTHING;
+    if (type >= A_RECORD) {
+        type -= A_RECORD;
+        if (type == LIST) {
+            size = copy_stored(p, 0, out + BM_RECORD_HEADER_SIZE + 1);
+        }
+        status = send_record(p, type, size);
+        if (status != BM_OK || type == DECLINED) {
+            return status != BM_OK ? status : BM_ERR_PORT; /* unless check says what it is */
+        }
+        if (type == PAIRED) {
+            succeed(p);
+        } else if (p->stage == WAIT_LIST) {
+            ask(p);
+        }
+        return BM_OK;
+    }
+    if (type == TRUST) {
+        out[0] = p->ours.epoch;
+        out[1] = p->ours.list_epoch;
+        bm_put(out + 2, 4, p->ours.list_number);
+        size = TRUST_SIZE;
+    } else if (type == ERROR) {
+        type = MESSAGE;
+        status = bm_edhoc_error(&p->edhoc, out, MESSAGE_MAX, &size);
+        bm_edhoc_wipe(&p->edhoc);
+        if (status != BM_OK) {
+            return BM_OK; /* there is none */
+        }
     } else {
-        p->answer = 0;
+        if (type == MESSAGE_1) {
+            p->stage = WAIT_MESSAGE_2;
+            status = bm_edhoc_start(&p->edhoc, &p->edhoc_config, BM_INITIATOR);
+            if (status != BM_OK) {
+                return status;
+            }
+        }
+        status = bm_edhoc_write(&p->edhoc, out, MESSAGE_MAX, &size);
+        if (status != BM_OK) {
+            return status;
+        }
     }
-    int status = send_record(p, type, size);
-    if (status != BM_OK) {
-        fail(p, status);
-    } else if (type == DECLINED) {
-        fail(p, BM_ERR_PORT); /* unless check says what it is */
-    } else if (type == PAIRED) {
-        succeed(p);
+    post(p, HANDSHAKE, type, size);
+    if (p->stage == WAIT_PAIR) {
+        complete(p); /* that was message_4 */
     }
+    return BM_OK;
 }
 
 /* Send what is due, one message at a time. */
 static void pump(struct bm_peerlink *p)
 {
-    while (p->out_part == 0) {
+    while (p->tries == 0) {
         if (p->due != NOTHING) {
-            write_message(p);
-        } else if (p->flags & CONNECT) {
+            int status = compose(p);
+            if (status != BM_OK) {
+                fail(p, status);
+            }
+        } else if (p->connect) {
             int status = begin(p, WAIT_TRUST);
-            if (status == BM_OK) {
-                p->due = TRUST;
-            } else {
+            p->due = TRUST;
+            if (status != BM_OK) {
+                p->due = NOTHING;
                 tell(p, BM_PEERLINK_FAILED, status);
             }
-        } else if (p->answer != 0 || (p->flags & SEND_LIST)) {
-            write_record(p);
         } else {
             return;
         }
@@ -512,22 +495,20 @@ static void pump(struct bm_peerlink *p)
 
 static void read_trust(struct bm_peerlink *p, const uint8_t *in, size_t size)
 {
-    if (p->stage != WAIT_TRUST && p->stage != WAIT_MESSAGE_1) {
+    if (size != TRUST_SIZE) {
         return;
     }
-    if (size != TRUST_SIZE) {
-        fail(p, BM_ERR_MALFORMED);
+    if (p->stage == WAIT_TRUST) {
+        p->stage = WRITE_MESSAGE_1;
+        p->due = MESSAGE_1;
+    } else if (p->stage == WAIT_MESSAGE_1) {
+        p->due = TRUST;
+    } else {
         return;
     }
     p->theirs.epoch = in[0];
     p->theirs.list_epoch = in[1];
     p->theirs.list_number = (uint32_t)bm_get(in + 2, 4);
-    if (p->stage == WAIT_TRUST) {
-        p->stage = WRITE_MESSAGE_1;
-        p->due = MESSAGE_1;
-    } else {
-        p->due = TRUST;
-    }
 }
 
 static void read_link(struct bm_peerlink *p, const uint8_t *in, size_t size)
@@ -542,62 +523,49 @@ static void read_link(struct bm_peerlink *p, const uint8_t *in, size_t size)
     }
 }
 
-/* G_X in a unit's message_1: behind METHOD, SUITES_I, which is 2 or [2, 3], and its own head. */
-static const uint8_t *g_x(const uint8_t *message_1)
+/* The first bytes of G_X in a unit's message_1: behind METHOD, SUITES_I, which is 2 or [2, 3], and its own head. */
+static uint32_t g_x(const uint8_t *message_1)
 {
-    return message_1 + (message_1[1] == 2 ? 4 : 6);
+    return (uint32_t)bm_get(message_1 + (message_1[1] == 2 ? 4 : 6), 4);
 }
 
-static void read_message_1(struct bm_peerlink *p, uint8_t *in, size_t size)
+/* Any message of the handshake; whether it is message_1 or another is the frame's word. */
+static void read_message(struct bm_peerlink *p, unsigned type, uint8_t *in, size_t size)
 {
-    if (p->stage == WAIT_MESSAGE_2) { /* both have started */
-        const uint8_t *ours = g_x(p->config->out + HEADER);
-        const uint8_t *theirs = g_x(in);
-        unsigned i = 0;
-        while (i < 32 && ours[i] == theirs[i]) {
-            i++;
-        }
-        if (i == 32) {
-            p->check = BM_CHECK_SELF;
-            fail(p, BM_ERR_AUTH);
+    int status = BM_OK;
+
+    if (type == MESSAGE_1) {
+        if (p->stage == WAIT_MESSAGE_2) { /* both have started */
+            uint32_t ours = g_x(p->config->out + HEADER);
+            uint32_t theirs = g_x(in);
+            if (ours == theirs) {
+                fail(p, BM_CHECK_SELF); /* or one chance in 2^32 */
+                return;
+            }
+            if (ours > theirs) {
+                return;
+            }
+            drop_out(p, HANDSHAKE);
+        } else if (p->stage != WAIT_MESSAGE_1 && p->stage != WRITE_MESSAGE_1) {
             return;
         }
-        if (ours[i] > theirs[i]) {
-            return;
-        }
-        drop_out(p, HANDSHAKE);
-    } else if (p->stage != WAIT_MESSAGE_1 && p->stage != WRITE_MESSAGE_1) {
+        p->stage = WAIT_MESSAGE_1;
+        status = bm_edhoc_start(&p->edhoc, &p->edhoc_config, BM_RESPONDER);
+    } else if ((p->stage != WAIT_MESSAGE_2 && p->stage != WAIT_MESSAGE_4 && p->stage != WAIT_MESSAGE_3) || p->due != NOTHING) {
         return;
     }
-    p->stage = WAIT_MESSAGE_3;
-    p->due = MESSAGE;
-    set_timer(p, LIMIT, LIMIT_MS);
-    int status = bm_edhoc_start(&p->edhoc, &p->edhoc_config, BM_RESPONDER);
     if (status == BM_OK) {
         status = bm_edhoc_read(&p->edhoc, in, size);
     }
     if (status != BM_OK) {
         fail(p, status);
-    }
-}
-
-static void read_message(struct bm_peerlink *p, uint8_t *in, size_t size)
-{
-    uint8_t stage = p->stage;
-
-    if ((stage != WAIT_MESSAGE_2 && stage != WAIT_MESSAGE_4 && stage != WAIT_MESSAGE_3) || p->due != NOTHING) {
-        return;
-    }
-    int status = bm_edhoc_read(&p->edhoc, in, size);
-    if (status != BM_OK) {
-        fail(p, status);
         return;
     }
     set_timer(p, LIMIT, LIMIT_MS);
-    if (stage == WAIT_MESSAGE_4) {
+    if (p->stage == WAIT_MESSAGE_4) {
         complete(p);
     } else {
-        p->stage++; /* WAIT_MESSAGE_4 or WAIT_PAIR */
+        p->stage++; /* WAIT_MESSAGE_4, WAIT_MESSAGE_3 or WAIT_PAIR */
         p->due = MESSAGE;
     }
 }
@@ -606,6 +574,7 @@ static void read_message(struct bm_peerlink *p, uint8_t *in, size_t size)
 static void read_list(struct bm_peerlink *p, const uint8_t *list, size_t size)
 {
     int status = bm_trust_list(p->config->port, list, size);
+
     status = judge(p, NULL); /* whether it was good, old or bad */
     if (status != BM_OK && status != BM_CHECK_HELD) {
         if (p->stage != IDLE) {
@@ -623,17 +592,18 @@ static void read_record(struct bm_peerlink *p, uint8_t *in, size_t size)
 
     int status = bm_session_open(&p->session, config->port, in, size, &size);
     if (status != BM_OK) {
-        p->channels[SESSION].in_part = 0; /* the true one of this number is still to come */
+        p->channels[SESSION].in &= ~(uint32_t)0xff; /* the true one of this number is still to come */
         if (!p->session.open) {
             close_session(p, BM_PEERLINK_CLOSED, status);
         }
+        return;
     }
-    if (status != BM_OK || size == 0 || (text[0] >= PAIR && size > 1)) {
+    if (size == 0 || (text[0] >= PAIR && size > 1)) {
         return;
     }
     switch (text[0]) {
     case DATA:
-        if ((p->flags & READY) && still_paired(p)) {
+        if (p->ready && still_paired(p)) {
             config->received(config->user, text + 1, size - 1);
         }
         break;
@@ -642,11 +612,14 @@ static void read_record(struct bm_peerlink *p, uint8_t *in, size_t size)
         break;
     case PAIR:
         if (p->stage == WAIT_PAIR) {
-            p->answer = is_welcome(p) && write_pairing(p, BM_PAIRING_PAIRED) == BM_OK ? PAIRED : DECLINED;
+            p->due = A_RECORD + DECLINED;
+            if (is_welcome(p) && write_pairing(p, BM_PAIRING_PAIRED) == BM_OK) {
+                p->due = A_RECORD + PAIRED;
+            }
         }
         break;
     case PAIRED:
-        if (p->stage == WAIT_PAIRED && p->answer == 0) {
+        if (p->stage == WAIT_PAIRED && p->due == NOTHING) {
             status = write_pairing(p, BM_PAIRING_PAIRED);
             if (status == BM_OK) {
                 succeed(p);
@@ -657,12 +630,12 @@ static void read_record(struct bm_peerlink *p, uint8_t *in, size_t size)
         break;
     case DECLINED:
         if (p->stage == WAIT_PAIRED || p->stage == WAIT_PAIR) {
-            p->check = BM_PEERLINK_DECLINED;
-            fail(p, BM_ERR_PEER);
+            p->check = 0;
+            fail(p, BM_PEERLINK_DECLINED);
         }
         break;
     case RELEASE:
-        if ((p->flags & READY) && still_paired(p)) {
+        if (p->ready && still_paired(p)) {
             status = BM_PEERLINK_NOT_ALLOWED;
             if (config->release_allowed != NULL && config->release_allowed(config->user)) {
                 status = write_pairing(p, BM_PAIRING_OPEN);
@@ -675,100 +648,81 @@ static void read_record(struct bm_peerlink *p, uint8_t *in, size_t size)
     }
 }
 
-/* 1 if a frame begins the peer's side of a conversation. */
-static int is_beginning(struct bm_peerlink *p, const uint8_t *frame)
+/* 1 if the first part of message 0 begins the peer's side of a conversation. */
+static int is_beginning(struct bm_peerlink *p, unsigned type)
 {
-    if (frame[AT_NUMBER] != 0 || frame[AT_PART] >> 4 != 1) {
-        return 0;
-    }
     if (p->stage == WAIT_TRUST) {
-        return frame[0] <= LINK && p->channels[HANDSHAKE].in_session[1] == 0;
+        return type <= LINK && p->channels[HANDSHAKE].in == 0;
     }
-    return p->stage == IDLE && frame[0] == TRUST && p->timers[PAUSE].left == 0 && begin(p, WAIT_MESSAGE_1) == BM_OK;
-}
-
-static void acknowledge(const struct bm_peerlink *p, const uint8_t *frame)
-{
-    uint8_t out[HEADER + BM_LINE_CRC_SIZE];
-
-    bm_copy(out, frame, HEADER);
-    out[0] = ACKNOWLEDGEMENT;
-    send_frame(p, out, HEADER);
+    return p->stage == IDLE && type == TRUST && p->timers[LIMIT].left == 0 && begin(p, WAIT_MESSAGE_1) == BM_OK;
 }
 
 /* Take a frame that carries a part, with size bytes of data. */
 static void take_part(struct bm_peerlink *p, const uint8_t *frame, size_t size)
 {
-    unsigned channel = frame[0] == RECORD ? SESSION : HANDSHAKE;
-    struct bm_peerlink_channel *c = &p->channels[channel];
+    unsigned type = frame[0];
+    unsigned channel = type == RECORD ? SESSION : HANDSHAKE;
+    uint32_t place = (uint32_t)bm_get(frame + 1, PLACE_SIZE);
+    uint32_t *last = &p->channels[channel].in;
     uint8_t *in = p->config->in;
-    uint8_t part = frame[AT_PART];
-    unsigned k = part >> 4;
-    unsigned n = part & 15;
+    unsigned k = place >> 4 & 15;
+    unsigned n = place & 15;
+    size_t at = PART_MAX * (k - 1); /* far beyond the buffer if k is 0 */
+    uint8_t acknowledgement[HEADER + BM_LINE_CRC_SIZE];
 
-    if (k == 0 || k > n || n > PARTS_MAX || size == 0 || size > PART_MAX || (k < n && size < PART_MAX) ||
-        (frame[AT_SESSION + 1] & 1) == 0) {
+    if (k > n || at > BM_PEERLINK_IN_SIZE - PART_MAX || size == 0 || size > PART_MAX || (k < n && size < PART_MAX) ||
+        (place & SESSION_MARK) == 0) {
         return;
     }
-    if (!bm_equal(frame + AT_SESSION, c->in_session, SESSION_SIZE)) {
-        if (!is_beginning(p, frame)) {
+    int begins = (place & NO_NUMBER) == 0 && k == 1 && place != *last && is_beginning(p, type);
+    if (!begins && (place ^ *last) >> 16 != 0) {
+        return;
+    }
+    int again = place == *last && k == n; /* its acknowledgement was lost */
+    if (!again) {
+        if (k > 1 && (p->in_channel != channel || (place != *last && place != *last + FIRST_PART))) {
             return;
         }
-        bm_copy(c->in_session, frame + AT_SESSION, SESSION_SIZE);
-        c->in_part = 0;
-    }
-    int same = frame[AT_NUMBER] == c->in_number && n == (c->in_part & 15u);
-    if (same && part <= c->in_part && (k > 1 || c->in_part >> 4 == n)) {
-        acknowledge(p, frame);
-        return;
-    }
-    if (k == 1) {
-        c->in_number = frame[AT_NUMBER];
         p->in_channel = (uint8_t)channel;
-    } else if (!same || part != c->in_part + NEXT_PART || p->in_channel != channel) {
+        *last = place;
+        bm_copy(in + at, frame + HEADER, size);
+    }
+    acknowledgement[0] = ACKNOWLEDGEMENT;
+    bm_copy(acknowledgement + 1, frame + 1, PLACE_SIZE);
+    send_frame(p, acknowledgement, HEADER);
+    if (again || k < n) {
         return;
     }
-    c->in_part = part;
-    in += PART_MAX * (k - 1);
-    bm_copy(in, frame + HEADER, size);
-    acknowledge(p, frame);
-    if (k < n) {
-        return;
-    }
-    size += PART_MAX * (k - 1);
-    in = p->config->in;
-    switch (frame[0]) {
+    size += at;
+    switch (type) {
     case TRUST:
         read_trust(p, in, size);
         break;
     case LINK:
         read_link(p, in, size);
         break;
-    case MESSAGE_1:
-        read_message_1(p, in, size);
-        break;
-    case MESSAGE:
-        read_message(p, in, size);
+    case RECORD:
+        read_record(p, in, size);
         break;
     default:
-        read_record(p, in, size);
+        read_message(p, type, in, size);
         break;
     }
 }
 
 void bm_peerlink_frame(struct bm_peerlink *p, const uint8_t *payload, size_t size)
 {
+    uint32_t *place = &p->channels[p->out_channel].out;
+
     if (size < HEADER || payload[0] > RECORD) {
         return;
     }
     if (payload[0] != ACKNOWLEDGEMENT) {
         take_part(p, payload, size - HEADER);
-    } else if (size == HEADER && p->out_part != 0 &&
-               bm_equal(payload + AT_SESSION, frame_of_part(p) + AT_SESSION, HEADER - AT_SESSION)) {
-        if (p->out_part >> 4 == (p->out_part & 15)) {
-            p->out_part = 0;
-        } else {
-            p->out_part = (uint8_t)(p->out_part + NEXT_PART);
+    } else if (size == HEADER && p->tries > 0 && bm_get(payload + 1, PLACE_SIZE) == *place) {
+        p->tries = 0;
+        if ((*place >> 4 & 15) < (*place & 15)) {
+            *place += FIRST_PART;
             p->tries = TRIES;
             send_part(p);
         }
@@ -803,21 +757,17 @@ void bm_peerlink_tick(struct bm_peerlink *p, uint32_t now)
     uint32_t elapsed = now - p->now;
 
     p->now = now;
-    (void)has_run_out(&p->timers[PAUSE], elapsed);
-    if (has_run_out(&p->timers[LIMIT], elapsed)) {
+    if (has_run_out(&p->timers[LIMIT], elapsed) && p->stage != IDLE) {
         fail(p, BM_PEERLINK_TIMEOUT);
     }
-    if (has_run_out(&p->timers[RETRY], elapsed) && p->out_part != 0) {
+    if (has_run_out(&p->timers[RETRY], elapsed) && p->tries > 0) {
         p->tries--;
         if (p->tries > 0) {
             send_part(p);
-        } else {
-            p->out_part = 0;
-            if (p->out_channel == SESSION && (p->flags & READY)) {
-                tell(p, BM_PEERLINK_UNDELIVERED, 0);
-            } else if (p->stage != IDLE) {
-                fail(p, BM_PEERLINK_TIMEOUT);
-            }
+        } else if (p->out_channel == SESSION && p->ready) {
+            tell(p, BM_PEERLINK_UNDELIVERED, 0);
+        } else if (p->stage != IDLE) {
+            fail(p, BM_PEERLINK_TIMEOUT);
         }
     }
     pump(p);
@@ -845,15 +795,16 @@ int bm_peerlink_start(struct bm_peerlink *p, const struct bm_peerlink_config *co
     p->edhoc_config.connection = &connection;
     p->edhoc_config.connection_size = sizeof connection;
     bm_line_start(&p->line, config->frame, config->frame == NULL ? 0 : BM_PEERLINK_FRAME_SIZE);
+    bm_pairing_read(config->port, &p->peer);
     return config->identity->id_size == 0 ? BM_ERR_STATE : BM_OK;
 }
 
 int bm_peerlink_connect(struct bm_peerlink *p)
 {
-    if (p->stage != IDLE || (p->flags & CONNECT)) {
+    if (p->stage != IDLE || p->connect) {
         return BM_ERR_STATE;
     }
-    p->flags |= CONNECT;
+    p->connect = 1;
     p->restarts = 0;
     p->edhoc_config.selected = 0;
     return BM_OK;
@@ -861,10 +812,10 @@ int bm_peerlink_connect(struct bm_peerlink *p)
 
 int bm_peerlink_state(const struct bm_peerlink *p)
 {
-    if (!(p->flags & READY)) {
-        return p->stage == IDLE && !(p->flags & CONNECT) ? BM_PEERLINK_IDLE : BM_PEERLINK_MEETING;
+    if (!p->ready) {
+        return p->stage == IDLE && !p->connect ? BM_PEERLINK_IDLE : BM_PEERLINK_MEETING;
     }
-    return p->out_part != 0 || p->stage == WAIT_MESSAGE_2 ? BM_PEERLINK_SENDING : BM_PEERLINK_OPEN;
+    return p->tries > 0 || p->stage == WAIT_MESSAGE_2 ? BM_PEERLINK_SENDING : BM_PEERLINK_OPEN;
 }
 
 int bm_peerlink_send(struct bm_peerlink *p, const uint8_t *message, size_t size)
@@ -889,9 +840,9 @@ int bm_peerlink_unpair(struct bm_peerlink *p)
     if (status != BM_OK) {
         return status;
     }
-    if (p->flags & READY) {
-        (void)send_record(p, RELEASE, 0);
-        p->flags &= (uint8_t)~READY; /* nobody needs to be told */
+    if (p->ready) {
+        (void)send_record(p, RELEASE, 0); /* who does not hear it is paired with nobody */
+        p->ready = 0;
     }
     close_session(p, 0, 0);
     p->stage = IDLE;

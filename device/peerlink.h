@@ -77,40 +77,38 @@ struct bm_peerlink_timer {
     uint8_t set;   /* since the last tick */
 };
 
-/* Where one conversation stands: the numbers of the last message in each direction. */
+/* Where one conversation stands, as bytes 1 to 4 of a header say it: session, number, part. */
 struct bm_peerlink_channel {
-    uint8_t in_session[2]; /* the peer's, 0: none */
-    uint8_t out_session[2];
-    uint8_t in_number;
-    uint8_t in_part; /* of the last frame that was taken */
-    uint8_t out_number;
+    uint32_t in;  /* of the last frame that was taken */
+    uint32_t out; /* of the last that was sent */
 };
 
 /* One block of the caller's memory; all fields are private. */
 struct bm_peerlink {
     uint8_t stage;
-    uint8_t due;         /* what the handshake sends as soon as the line is free */
-    uint8_t answer;      /* the record that pairing sends then */
-    uint8_t flags;
+    uint8_t due;         /* what goes as soon as the line is free */
+    uint8_t connect;     /* 1: and then, begin as Initiator */
+    uint8_t ready;       /* 1: both units are paired with each other and messages may go */
+    uint8_t fresh;       /* 1: since this meeting */
+    uint8_t by_value;    /* 1: somebody did not know a hash */
     uint8_t restarts;    /* after errors 2 and 3 */
     uint8_t check;       /* why the peer is refused, if it is for what it showed */
     uint8_t in_channel;  /* whose message is in the buffer */
     uint8_t out_channel;
     uint8_t out_type;
-    uint8_t out_part;    /* that waits for its acknowledgement; 0: none */
-    uint8_t tries;
+    uint8_t tries;       /* that are left to the part on the line; 0: there is none */
     uint16_t out_size;
     uint16_t pause;      /* milliseconds, the last one; 0: none since a success */
-    uint32_t now;
     const struct bm_peerlink_config *config;
-    struct bm_peerlink_timer timers[3];
+    struct bm_peerlink_timer timers[2];
+    struct bm_pairing peer; /* the record in flash; while it is open, with the unit of this meeting */
+    uint32_t now;
     struct bm_peerlink_channel channels[2];
     struct bm_trust_version ours;
     struct bm_trust_version theirs;
-    struct bm_pairing peer; /* the record in flash; while it is open, with the unit of this meeting */
+    struct bm_edhoc_config edhoc_config;
     uint8_t id[BM_PEERLINK_ID_SIZE]; /* the own ID_CRED_x by hash */
     struct bm_line line;
-    struct bm_edhoc_config edhoc_config;
     struct bm_edhoc edhoc;
     struct bm_session session;
 };

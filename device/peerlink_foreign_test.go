@@ -408,3 +408,21 @@ func TestErrorsWithoutEnd(t *testing.T) {
 		t.Errorf("%d message_2 without a pause", answers)
 	}
 }
+
+// Whoever draws the session of the meeting before begins one all the same.
+func TestSessionDrawnAgain(t *testing.T) {
+	f := newField(t)
+	n := f.node(t, testFirst+1, Wired{})
+	m := f.newForeign(t, n, testFirst+2)
+	if !m.initiate() {
+		t.Fatal("no session")
+	}
+	m.seal(2)
+	session := m.session
+	m.begin()
+	m.session = session
+	m.say(1, []byte{firstEpoch, 0, 0, 0, 0, 0})
+	if m.last(1) == nil {
+		t.Error("no answer")
+	}
+}

@@ -409,6 +409,9 @@ func TestPeersMeet(t *testing.T) {
 	for i, n := range []*node{a, b, a, b} {
 		if i >= 2 {
 			n.restart()
+			if serial, _, ok := n.peer.Met(); !ok || serial != [8]byte(eui(c.ends[1-i%2].serial)) {
+				t.Errorf("%s does not know its peer when it comes up", n.name)
+			}
 		}
 		pages := b.flash.pages[1]
 		before := bytes.Clone(pages)

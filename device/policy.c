@@ -24,28 +24,20 @@ void bm_gesture_start(struct bm_gesture *g, uint32_t now)
 int bm_gesture_tick(struct bm_gesture *g, uint32_t now, int down)
 {
     uint32_t elapsed = now - g->now;
-    uint8_t before = g->level;
 
     g->now = now;
     g->window = elapsed < g->window ? (uint16_t)(g->window - elapsed) : 0;
     if (!down) {
         g->level = UP;
-        return BM_GESTURE_NONE;
-    }
-    if (before == UP) {
+    } else if (g->level == UP) {
         g->level = DOWN;
-        g->held = 0;
         g->bound = 0;
         g->window = WINDOW_MS;
         return BM_GESTURE_PRESSED;
-    }
-    if (before == DOWN) {
-        g->held = elapsed < (uint32_t)(HOLD_MS - g->held) ? (uint16_t)(g->held + elapsed) : HOLD_MS;
-        if (g->held == HOLD_MS) {
-            g->level = UNKNOWN; /* once */
-            g->window = 0;
-            return BM_GESTURE_RELEASE;
-        }
+    } else if (g->level == DOWN && g->window <= WINDOW_MS - HOLD_MS) {
+        g->level = UNKNOWN; /* once */
+        g->window = 0;
+        return BM_GESTURE_RELEASE;
     }
     return BM_GESTURE_NONE;
 }

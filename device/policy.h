@@ -16,9 +16,8 @@ BM_MUST_CHECK int bm_expected(void *expected, const uint8_t serial[BM_UNIT_NAME_
  * asks and for no other; holding it for 5 s asks for the release of the pairing and closes the window. What is held since
  * power-up is no gesture. All fields are private. */
 struct bm_gesture {
-    uint8_t level;  /* as it was last seen */
-    uint8_t bound;  /* code is set */
-    uint16_t held;  /* milliseconds since the press, no more than a release takes */
+    uint8_t level;   /* as it was last seen */
+    uint8_t bound;   /* code is set */
     uint16_t window; /* milliseconds that are left of it */
     uint32_t now;
     uint8_t code[BM_CODE_SIZE]; /* of the unit that asked first */
