@@ -350,3 +350,34 @@ func (s *staged) free() {
 func (s *staged) setSecret(secret []byte) {
 	copy(unsafe.Slice((*byte)(&s.c.secrets[s.c.secrets_given%2][0]), len(secret)), secret)
 }
+
+// edhocBuild is edhoc.c built with other switches.
+type edhocBuild struct {
+	start func(h *Handshake, role Role) int
+	write func(h *Handshake, out []byte) (C.size_t, C.int)
+	read  func(h *Handshake, message []byte) C.int
+	error func(h *Handshake, out []byte) (C.size_t, C.int)
+}
+
+// begin starts a handshake of this build in place of the library's own, with these methods and this suite.
+func (b edhocBuild) begin(h *Handshake, role Role, methods, suite uint8) int {
+	h.c.config.methods = C.uint8_t(methods)
+	h.c.config.suites, h.c.config.suite_count, h.c.config.selected = h.bytes([]byte{suite}), 1, 0
+	return b.start(h, role)
+}
+
+func (b edhocBuild) writeMessage(h *Handshake) ([]byte, error) {
+	out := make([]byte, h.room)
+	size, status := b.write(h, out)
+	return out[:size], h.result("write", status)
+}
+
+func (b edhocBuild) readMessage(h *Handshake, message []byte) error {
+	return h.result("read", b.read(h, append([]byte{}, message...)))
+}
+
+func (b edhocBuild) errorMessage(h *Handshake) []byte {
+	out := make([]byte, h.room)
+	size, _ := b.error(h, out)
+	return out[:size]
+}

@@ -693,3 +693,57 @@ func TestInterleaved(t *testing.T) {
 		t.Error("both sessions have one secret")
 	}
 }
+
+// Builds of one role, method 0 and suite 2 meet each other and the model, and start nothing else.
+func TestOneRole(t *testing.T) {
+	builds := []edhocBuild{initiatorOnly(), responderOnly()}
+	for _, ends := range []string{"each other", "model Responder", "model Initiator"} {
+		modelI, modelR := newModels(t, 0, 2)
+		i, r := modelI.side(), modelR.side()
+		replace := func(m *model, b edhocBuild) side {
+			h := m.library(t)
+			if status := b.begin(h, m.role, 1, 2); status != 0 {
+				t.Fatal(status)
+			}
+			s := h.side(t) // the rest is the same code
+			s.write = func(int) ([]byte, error) { return b.writeMessage(h) }
+			s.read = func(_ int, message []byte) error { return b.readMessage(h, message) }
+			return s
+		}
+		if ends != "model Initiator" {
+			i = replace(modelI, builds[0])
+		}
+		if ends != "model Responder" {
+			r = replace(modelR, builds[1])
+		}
+		if _, err := meet(i, r); err != nil {
+			t.Fatalf("%s: %v", ends, err)
+		}
+		sameSession(t, i, r)
+	}
+	for role, b := range builds {
+		model, _ := newModels(t, 0, 2)
+		h := model.library(t)
+		for method := range 4 {
+			if status := b.begin(h, Role(1-role), 1<<method, 2); status != int(ErrState) {
+				t.Errorf("the other role than %d, method %d: status %d", role, method, status)
+			}
+			if status := b.begin(h, Role(role), 1<<method, 2); (status == 0) != (method == 0) {
+				t.Errorf("role %d, method %d: status %d", role, method, status)
+			}
+		}
+		if status := b.begin(h, Role(role), 1, 3); status != int(ErrState) {
+			t.Errorf("role %d, suite 3: status %d", role, status)
+		}
+	}
+	_, modelR := newModels(t, 0, 2)
+	r := modelR.library(t)
+	if status := builds[1].begin(r, Responder, 1, 2); status != 0 {
+		t.Fatal(status)
+	}
+	modelI, _ := newModels(t, 0, 3)
+	if err := builds[1].readMessage(r, modelI.write(1)); !errors.Is(err, ErrSuite) {
+		t.Error(err)
+	}
+	equal(t, "error message", builds[1].errorMessage(r), unhex(t, "0202"))
+}
