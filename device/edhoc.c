@@ -615,13 +615,10 @@ int bm_edhoc_read(struct bm_edhoc *e, uint8_t *message, size_t size)
         error = status == BM_ERR_SUITE ? 2 : 1;
     } else if (bm_read_peek(&r) == BM_BYTES) {
         size_t around = e->state == 2 ? COORDINATE : e->tag_size;
-        size_t text_size = bm_read(&r, BM_BYTES) - around;
+        uint32_t told = bm_read(&r, BM_BYTES);
+        size_t text_size = size - r.at - around;
         size_t at = r.at + (e->state == 2 ? COORDINATE : 0);
-        (void)bm_read_raw(&r, text_size + around);
-        status = bm_read_end(&r);
-        if (text_size > KDF_MAX) {
-            status = BM_ERR_MALFORMED;
-        }
+        status = r.bad || told != size - r.at || text_size > KDF_MAX ? BM_ERR_MALFORMED : BM_OK;
         if (status == BM_OK) {
             status = exchange(e, message + at, text_size, 0);
             error = status == BM_ERR_UNKNOWN ? 3 : 1;
