@@ -43,6 +43,16 @@ func (o *Order) SignStation(random io.Reader, order crypto.Signer, key *ecdsa.Pu
 // ForgeStation makes what an impostor would show in SignStation's place: the same names, times, product and range, signed
 // by a root and an order key that are made up on the spot and forgotten. A unit must refuse it.
 func (o *Order) ForgeStation(random io.Reader, key *ecdsa.PublicKey, now time.Time) (*UnitCertificate, *OrderCertificate, error) {
+	return o.Certificate.forge(random, o.Certificate.station(key, now))
+}
+
+// Forge makes what an impostor would show in a unit's place, as ForgeStation does: the certificate's names and time over the
+// impostor's key.
+func (u *UnitCertificate) Forge(random io.Reader, order *OrderCertificate, key *ecdsa.PublicKey) (*UnitCertificate, *OrderCertificate, error) {
+	return order.forge(random, &UnitCertificate{Serial: u.Serial, Order: u.Order, Key: key, IssuedAt: u.IssuedAt})
+}
+
+func (o *OrderCertificate) forge(random io.Reader, u *UnitCertificate) (*UnitCertificate, *OrderCertificate, error) {
 	root, err := ecdsa.GenerateKey(elliptic.P256(), random)
 	if err != nil {
 		return nil, nil, err
@@ -51,14 +61,14 @@ func (o *Order) ForgeStation(random io.Reader, key *ecdsa.PublicKey, now time.Ti
 	if err != nil {
 		return nil, nil, err
 	}
-	forged := *o.Certificate
+	forged := *o
 	forged.Key = &made.PublicKey
 	order, err := signOrderCertificate(random, root, &forged)
 	if err != nil {
 		return nil, nil, err
 	}
-	station, err := signUnitCertificate(random, made, order.station(key, now))
-	return station, order, err
+	unit, err := signUnitCertificate(random, made, u)
+	return unit, order, err
 }
 
 func (o *OrderCertificate) station(key *ecdsa.PublicKey, now time.Time) *UnitCertificate {

@@ -18,9 +18,8 @@ type pairing struct {
 }
 
 func (p *Peer) pairing() pairing {
-	var c C.struct_bm_pairing
-	C.bm_pairing_read(&p.unit.c.port, &c)
-	return pairing{int(c.state), uint32(c.generation), bytesOf(&c.unit[0], C.size_t(c.unit_size))}
+	r := p.unit.Pairing()
+	return pairing{int(r.State), r.Generation, r.Peer}
 }
 
 // release writes open(g + 1) if a release of the root's holds, as verb 9 does.

@@ -96,3 +96,29 @@ const (
 	PeerOpen
 	PeerSending
 )
+
+// PairingState is enum bm_pairing_state.
+type PairingState int
+
+// The states of pairing.h, by their numbers there.
+const (
+	PairingFault PairingState = iota
+	PairingOpen
+	PairingPaired
+)
+
+// String names the state.
+func (s PairingState) String() string {
+	names := []string{"fault", "open", "paired"}
+	if s < 0 || int(s) >= len(names) {
+		return fmt.Sprintf("pairing state %d", int(s))
+	}
+	return names[s]
+}
+
+// Pairing is a record of who a unit's peer is.
+type Pairing struct {
+	State      PairingState
+	Generation uint32
+	Peer       []byte // its certificate, if the unit is paired
+}

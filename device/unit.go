@@ -3,6 +3,8 @@ package device
 /*
 #include <stdlib.h>
 #include "agent.h"
+#include "installed.h"
+#include "pairing.h"
 
 typedef const uint8_t const_byte; // lets an exported function have a callback's very prototype
 
@@ -152,6 +154,22 @@ func (u *Unit) Receive(p []byte) []byte {
 		C.receive(u.c, C.uint8_t(b))
 	}
 	return u.reply
+}
+
+// Certificates gives what the unit shows of itself, its own certificate and its order's; nil if nothing is installed.
+func (u *Unit) Certificates() (unit, order []byte) {
+	i := &u.c.identity
+	if C.bm_installed_load(&u.c.chip, i) != C.BM_OK || i.id_size == 0 {
+		return nil, nil
+	}
+	return bytesOf(&i.id[i.unit_at], C.size_t(i.unit_size)), bytesOf(&i.id[i.order_at], C.size_t(i.order_size))
+}
+
+// Pairing gives the newest record of who the unit's peer is, a fault if there is no whole one.
+func (u *Unit) Pairing() Pairing {
+	var c C.struct_bm_pairing
+	C.bm_pairing_read(&u.c.port, &c)
+	return Pairing{PairingState(c.state), uint32(c.generation), bytesOf(&c.unit[0], C.size_t(c.unit_size))}
 }
 
 // random is port.random, which no verb of the agent needs, for this package's tests.

@@ -11,5 +11,11 @@ func NewUnit(image Image, board Board) (*Unit, error) { return nil, ErrNoCgo }
 // Receive answers nothing.
 func (u *Unit) Receive(p []byte) []byte { return nil }
 
+// Certificates gives none.
+func (u *Unit) Certificates() (unit, order []byte) { return nil, nil }
+
+// Pairing is a fault.
+func (u *Unit) Pairing() Pairing { return Pairing{} }
+
 // Close has nothing to release.
 func (u *Unit) Close() {}

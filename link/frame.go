@@ -25,9 +25,8 @@ func encodeFrame(payload []byte) []byte {
 	return append(frame, 0)
 }
 
-// decodeFrame gives the payload of one frame without its zeros, or errFrame. It takes exactly the bytes that
-// encodeFrame makes.
-func decodeFrame(encoded []byte) ([]byte, error) {
+// DecodeFrame gives the payload of one frame without its zeros, or an error. It takes exactly one encoding of each payload.
+func DecodeFrame(encoded []byte) ([]byte, error) {
 	data, err := decodeCOBS(encoded)
 	if err != nil || len(data) < crcSize {
 		return nil, errFrame
@@ -125,7 +124,7 @@ func (r *frameReader) push(chunk []byte) iter.Seq[[]byte] {
 			if len(encoded) == 0 {
 				continue // a zero between frames
 			}
-			payload, err := decodeFrame(encoded)
+			payload, err := DecodeFrame(encoded)
 			if err != nil || len(payload) > maxReply {
 				r.dropped = true
 			} else if !yield(payload) {

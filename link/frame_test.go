@@ -158,10 +158,10 @@ func FuzzFrame(f *testing.F) {
 	f.Add(encodeFrame([]byte("hello")))
 	f.Add(encodeFrame(count(0, 255)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if got, err := decodeFrame(trimZeros(encodeFrame(b))); err != nil || !bytes.Equal(got, b) {
+		if got, err := DecodeFrame(trimZeros(encodeFrame(b))); err != nil || !bytes.Equal(got, b) {
 			t.Fatalf("%x comes back as %x, %v", b, got, err)
 		}
-		if payload, err := decodeFrame(b); err == nil && !bytes.Equal(trimZeros(encodeFrame(payload)), b) {
+		if payload, err := DecodeFrame(b); err == nil && !bytes.Equal(trimZeros(encodeFrame(payload)), b) {
 			t.Fatalf("%x is a second encoding of %x", b, payload)
 		}
 	})

@@ -5,7 +5,6 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -17,12 +16,13 @@ import (
 
 // Options say which unit it is and where it lives.
 type Options struct {
-	// Dir is where the unit keeps what survives without power, as unit-NN.eeprom, unit-NN.flash and unit-NN.debug, and
-	// its port, unit-NN, NN being Index. The directory must exist. A unit whose files are there already goes on.
+	// Dir is where the unit keeps what survives without power, as unit-NN.eeprom, unit-NN.flash and unit-NN.debug, what its
+	// firmware was built with, as unit-NN.image, and its port, unit-NN, NN being Index. The directory must exist. A unit
+	// whose files are there already goes on.
 	Dir   string
 	Index int
 
-	// Image is what the unit's firmware was built with.
+	// Image is what the unit's firmware was built with; a unit that goes on gets this firmware.
 	Image device.Image
 
 	// SerialNumber of a new unit's chip; zero draws one.
@@ -133,8 +133,11 @@ func (l *life) begin() (err error) {
 	if l.flash, err = openFlash(l.unit.path(".flash"), l.cut); err != nil {
 		return err
 	}
-	board := device.Board{Chip: l.chip, Flash: l.flash, Debug: debug{l, l.unit.path(".debug")}}
+	board := device.Board{Chip: l.chip, Flash: l.flash, Debug: debug{l.cut, l.unit.path(".debug")}}
 	if l.agent, err = device.NewUnit(o.Image, board); err != nil {
+		return err
+	}
+	if err = writeImage(l.unit.path(".image"), o.Image); err != nil {
 		return err
 	}
 	l.line, err = plugLine(l.unit.Port())
@@ -242,24 +245,4 @@ func (l *life) pace(n int) {
 	if baud := l.unit.options.Baud; baud > 0 {
 		l.sleep(time.Duration(n) * 10 * time.Second / time.Duration(baud))
 	}
-}
-
-// debug is a debug port: closed for ever once its file is there.
-type debug struct {
-	life *life
-	file string
-}
-
-func (d debug) Close() {
-	if d.life.cut() {
-		return
-	}
-	if f, err := os.OpenFile(d.file, os.O_CREATE|os.O_SYNC, 0o600); err == nil {
-		f.Close()
-	}
-}
-
-func (d debug) Closed() bool {
-	_, err := os.Stat(d.file)
-	return err == nil
 }
