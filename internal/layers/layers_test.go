@@ -15,7 +15,7 @@ var allowed = map[string][]string{
 	"":          {"cmd"},
 	"cmd":       {"c509", "ca", "device", "fleet", "hsm", "ledger", "link", "provision", "templates"},
 	"provision": {"ca", "device", "ledger", "link"},
-	"fleet":     {"device", "link/sim"},
+	"fleet":     {"ca", "device", "link", "link/sim"},
 	"link/sim":  {"chip", "device"},
 	"ca":        {"c509"},
 	"c509":      {},
