@@ -146,6 +146,9 @@ func TestTrustLinkRefused(t *testing.T) {
 	unit := trusting(t, b.image(2), newFlash(2048))
 	good(t, "anchor", unit.Anchor(noPoint))
 	wantStatus(t, "a key that is no point, and announced", unit.Link(sign(b.roots[3], off)), ErrAuth)
+	if unit.verifies > 0 {
+		t.Error("the chip was asked about a key that is no point")
+	}
 	good(t, "32 orders", func() error {
 		unit, _ := a.newTrust(2)
 		return unit.Link(sign(a.roots[3], payload(3, ascendingHashes(32)...)))
