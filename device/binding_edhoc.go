@@ -373,6 +373,7 @@ func (b edhocBuild) writeMessage(h *Handshake) ([]byte, error) {
 }
 
 func (b edhocBuild) readMessage(h *Handshake, message []byte) error {
+	defer h.forget()
 	return h.result("read", b.read(h, append([]byte{}, message...)))
 }
 

@@ -150,11 +150,16 @@ func (h *Handshake) Read(message []byte) error {
 	defer C.free(p)
 	h.cause = nil
 	status := C.bm_edhoc_read(h.c.edhoc, (*C.uint8_t)(p), C.size_t(len(message)))
+	h.forget()
+	return h.result("read message", status)
+}
+
+// forget releases the credentials that resolve gave.
+func (h *Handshake) forget() {
 	for _, credential := range h.found {
 		C.free(credential)
 	}
 	h.found = nil
-	return h.result("read message", status)
 }
 
 func (h *Handshake) result(operation string, status C.int) error {
