@@ -83,7 +83,7 @@ var outcomes = []struct {
 	{provision.ErrProvisioned, exitPolicy, "nothing was done to it; take the next unit, or look at this one with 'birthmark unit inspect --port PORT'"},
 	{provision.ErrRefused, exitVerify, "look at both with 'birthmark unit inspect': units refuse who is of another authority or product, and what is revoked"},
 	{fleet.ErrFault, exitSetAside, "put this unit into the red bin: nothing but its own record says whom it may talk to"},
-	{fleet.ErrNotGenuine, exitVerify, "nobody who has not all of a genuine unit's keys gets in; look at both with 'birthmark unit inspect' if it should be one"},
+	{fleet.ErrNotGenuine, exitVerify, "an impostor stays outside; if it should be a unit of yours, look at it with 'birthmark unit inspect'"},
 	{fleet.ErrNotPaired, exitPolicy, "--hold UNIT releases a unit's pairing; --policy says with whom an open unit pairs"},
 	{fleet.ErrSilent, exitRetry, "run the same command again"},
 	{fleet.ErrNotProvisioned, exitPolicy, "provision it first: 'birthmark provision'"},
