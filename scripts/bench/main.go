@@ -63,12 +63,16 @@ func line(ctx context.Context, folder string) ([]figures.Figure, error) {
 	}
 	defer station.Book.Close()
 	var overhead []float64
+	var ports [2]string // of the first two
 	for i := range units {
 		u, err := sim.Start(sim.Options{Dir: folder, Index: i, Image: device.Image{
 			AnchorHash: order.Anchor.Hash(), Product: order.Profile.Product, Peers: order.Profile.Peers,
 		}})
 		if err != nil {
 			return nil, err
+		}
+		if i < len(ports) {
+			ports[i] = u.Port()
 		}
 		station.Run(ctx, []string{u.Port()}, func(r provision.Result) {
 			own := r.Took - r.Waited - r.Signed
@@ -97,12 +101,16 @@ func line(ctx context.Context, folder string) ([]figures.Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append([]figures.Figure{
+	operations, err := meetings(ports)
+	if err != nil {
+		return nil, err
+	}
+	return append(append([]figures.Figure{
 		{Name: "certificate_unit", Value: unit, Unit: "B", Bar: figures.Of(135), Note: "largest of the run"},
 		{Name: "certificate_unit_and_order", Value: pair, Unit: "B", Bar: figures.Of(340), Note: "largest of the run"},
 		{Name: "station_overhead_ms", Value: overhead[len(overhead)/2], Unit: "ms", Floor: figures.Of(floor), Bar: figures.Of(20),
 			Note: fmt.Sprintf("median of %d units, p99 %.1f; floor: as many durable writes to the same disk", units, overhead[len(overhead)*99/100])},
-	}, messages...), nil
+	}, messages...), operations...), nil
 }
 
 func newStation(ctx context.Context, folder string) (*provision.Station, *ca.Order, error) {
