@@ -51,10 +51,11 @@ static const uint8_t *open_object(const uint8_t *object, size_t size, size_t *pa
 
     bm_read_start(&r, object, size);
     (void)bm_read_raw(&r, COSE_HEAD_SIZE);
-    *payload_size = bm_read(&r, BM_BYTES);
+    uint32_t told = bm_read(&r, BM_BYTES);
+    *payload_size = size - r.at - COSE_TAIL_SIZE; /* what is left has one size alone */
     const uint8_t *payload = bm_read_raw(&r, *payload_size);
     const uint8_t *signature = bm_read_bytes(&r, BM_SIGNATURE_SIZE);
-    return bm_read_end(&r) == BM_OK && bm_equal(object, head, COSE_HEAD_SIZE) && bm_signature_allowed(signature) ? payload
+    return told == *payload_size && bm_read_end(&r) == BM_OK && bm_equal(object, head, COSE_HEAD_SIZE) && bm_signature_allowed(signature) ? payload
                                                                                                                : NULL;
 }
 

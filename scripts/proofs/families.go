@@ -26,8 +26,8 @@ var families = []family{
 	{
 		name:    "trust",
 		sources: []string{"trust.c", "cbor.c", "bytes.c", "stub_c509.c", "stub_flash.c", "stub_p256.c", "stub_sha256.c"},
-		states:  500,
-		entries: []entry{{"take_release", 0, 93, 10}},
+		states:  5000,
+		entries: []entry{{"take_release", 0, 88, 1}},
 		bug:     bug{"cbor.c", "r->bad || size > r->size - r->at", "r->bad", "take_release", 40},
 	},
 }

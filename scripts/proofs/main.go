@@ -143,7 +143,7 @@ func run(reduced bool, only string) error {
 
 func (e entry) tasks(f family, reduced bool) []task {
 	if reduced && e.lo < e.hi {
-		return []task{{f, e.name, e.lo, e.lo, ""}, {f, e.name, e.hi - 1, e.hi, ""}}
+		return []task{{f, e.name, e.lo, e.lo, ""}, {f, e.name, e.hi - 1, e.hi - 1, ""}, {f, e.name, e.hi, e.hi, ""}}
 	}
 	var list []task
 	for lo := e.lo; lo <= e.hi; lo += e.step {
