@@ -178,7 +178,7 @@ static int begin(struct bm_peerlink *p, unsigned stage)
     own->id_size = identity->id_size;
     own->cred = identity->id + identity->unit_at;
     own->cred_size = identity->unit_size;
-    if (p->peer.state == BM_PAIRING_PAIRED && !p->by_value) {
+    if (p->peer.state == BM_PAIRING_PAIRED && p->restarts == 0) {
         identify(p->id, own->cred, own->cred_size);
         own->id = p->id;
         own->id_size = sizeof p->id;
@@ -209,13 +209,11 @@ static void fail(struct bm_peerlink *p, int status)
     }
     if ((status == BM_ERR_UNKNOWN || status == BM_ERR_SUITE) && p->restarts < RESTARTS_MAX) {
         p->restarts++;
-        p->by_value |= status == BM_ERR_UNKNOWN;
         p->connect = !responding;
         set_timer(p, LIMIT, 0);
         return;
     }
     p->restarts = 0;
-    p->by_value = 0;
     if (responding) {
         p->pause = p->pause == 0 ? PAUSE_MS : p->pause < PAUSE_MAX_MS / 2 ? (uint16_t)(2 * p->pause) : PAUSE_MAX_MS;
     }
@@ -229,7 +227,6 @@ static void succeed(struct bm_peerlink *p)
     p->stage = IDLE;
     p->pause = 0;
     p->restarts = 0;
-    p->by_value = 0;
     p->ready = 1;
     set_timer(p, LIMIT, 0);
     tell(p, BM_PEERLINK_READY, p->fresh);

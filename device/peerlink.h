@@ -90,8 +90,7 @@ struct bm_peerlink {
     uint8_t connect;     /* 1: and then, begin as Initiator */
     uint8_t ready;       /* 1: both units are paired with each other and messages may go */
     uint8_t fresh;       /* 1: since this meeting */
-    uint8_t by_value;    /* 1: somebody did not know a hash */
-    uint8_t restarts;    /* after errors 2 and 3 */
+    uint8_t restarts;    /* after errors 2 and 3, on end: then the own certificate is sent by value */
     uint8_t check;       /* why the peer is refused, if it is for what it showed */
     uint8_t in_channel;  /* whose message is in the buffer */
     uint8_t out_channel;
