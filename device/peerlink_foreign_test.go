@@ -426,3 +426,108 @@ func TestSessionDrawnAgain(t *testing.T) {
 		t.Error("no answer")
 	}
 }
+
+// A peer that falls silent or says what is known already costs ten seconds, and nothing of the handshake is left.
+func TestSilentPeer(t *testing.T) {
+	f := newField(t)
+	n := f.node(t, testFirst+1, Wired{})
+	_, order := n.peer.certificates()
+	link := f.link(t, 4, order)
+	for name, say := range map[string]func(m *foreign){
+		"silent after trust": func(m *foreign) {},
+		"silent after message_1": func(m *foreign) {
+			m.start(Initiator)
+			m.say(3, m.write())
+		},
+		"a known link": func(m *foreign) { m.say(2, link) },
+	} {
+		n.options.Now += 100_000
+		n.restart()
+		if err := n.peer.take(link, false); err != nil {
+			t.Fatal(err)
+		}
+		m := f.newForeign(t, n, testFirst+2)
+		m.begin()
+		m.say(1, []byte{4, 0, 0, 0, 0, 0})
+		say(m)
+		for i := range 99 {
+			if m.tick(100); name == "a known link" && i%40 == 0 {
+				m.say(2, link)
+			}
+		}
+		if n.collect(); len(n.events) > 0 {
+			t.Errorf("%s: %v", name, n.events)
+		}
+		m.tick(200)
+		n.collect()
+		n.want(PeerFailed, PeerTimeout)
+		if secrets := n.peer.secrets(); !bytes.Equal(secrets, make([]byte, len(secrets))) {
+			t.Errorf("%s: something is kept", name)
+		}
+	}
+}
+
+// A timer starts with the tick after what set it: what the chip took in between does not count.
+func TestTimerStarts(t *testing.T) {
+	f := newField(t)
+	n := f.node(t, testFirst+1, Wired{})
+	_ = n.peer.Connect()
+	n.peer.Tick(100)
+	if len(n.peer.Out()) == 0 {
+		t.Error("it does not begin")
+	}
+	for _, step := range []struct {
+		now  uint32
+		says bool
+	}{{5100, false}, {6000, false}, {6099, false}, {6100, true}} {
+		n.peer.Tick(step.now)
+		if said := len(n.peer.Out()) > 0; said != step.says {
+			t.Errorf("at %d: %t", step.now, said)
+		}
+	}
+}
+
+// The pause after failed meetings is not cut short by a meeting of the unit's own.
+func TestPauseOutlivesConnect(t *testing.T) {
+	f := newField(t)
+	n := f.node(t, testFirst+1, Expected{})
+	m := f.newForeign(t, n, testFirst+2)
+	for _, pause := range []uint32{1000, 2000, 4000, 8000} {
+		if !m.initiate() {
+			t.Fatalf("before the pause of %d", pause)
+		}
+		m.seal(4)
+		m.tick(1)
+		if m.tick(pause - 100); m.initiateTrust() {
+			t.Errorf("it answers within %d ms", pause)
+		}
+		if pause < 8000 {
+			m.tick(200)
+		}
+	}
+	_ = n.peer.Connect()
+	m.n.peer.Tick(n.options.Now)
+	m.n.peer.Out()
+	for range 40 {
+		n.options.Now += 100
+		n.peer.Tick(n.options.Now)
+		n.peer.Out()
+	}
+	if n.peer.State() != PeerIdle {
+		t.Fatal("not over")
+	}
+	if m.initiateTrust() {
+		t.Error("the pause is gone")
+	}
+	m.tick(8000)
+	if !m.initiateTrust() {
+		t.Error("the pause stays for ever")
+	}
+}
+
+// initiateTrust says trust, and reports whether it is answered.
+func (m *foreign) initiateTrust() bool {
+	m.begin()
+	m.say(1, []byte{firstEpoch, 0, 0, 0, 0, 0})
+	return m.last(1) != nil
+}

@@ -63,7 +63,9 @@ func TestGesture(t *testing.T) {
 		}
 		// Held since power-up: no press and no release, however long.
 		n.peer.Press()
-		pass(70_000)
+		pass(1000)
+		ask(first, false)
+		pass(69_000)
 		ask(first, false)
 		n.peer.Lift()
 		pass(100)
@@ -105,6 +107,10 @@ func TestGesture(t *testing.T) {
 		n.options.Policy = Gesture{}
 		n.options.Now = c.now
 		n.restart()
+		n.peer.Press()
+		c.run(10_000, nil)
+		n.unmoved(was)
+		n.peer.Lift()
 		c.run(200, nil)
 		n.peer.Press()
 		c.run(4900, nil)
