@@ -1,7 +1,9 @@
 #include "flash.h"
 #include "stubs.h"
 
-/* Pages that hold any records, of any sizes that fit, and end at some point. */
+/* Pages that hold records of any bytes, of an anchor's size or a link's that closes no order, and end at some point. */
+
+enum { LINK_SIZE = 6 + 2 + BM_ANCHOR_SIZE + 2 + BM_SIGNATURE_SIZE };
 
 static uint8_t page_of_any[2048];
 
@@ -9,7 +11,7 @@ static int any_record(struct bm_record *r)
 {
     any(page_of_any, sizeof page_of_any);
     r->payload = page_of_any + 4;
-    r->size = (uint16_t)Frama_C_interval(0, sizeof page_of_any - 6);
+    r->size = Frama_C_interval(0, 1) ? BM_ANCHOR_SIZE : LINK_SIZE;
     r->kind = (uint8_t)Frama_C_interval(0, 255);
     r->end = (uint32_t)Frama_C_interval(0, sizeof page_of_any);
     return Frama_C_interval(0, 1);
