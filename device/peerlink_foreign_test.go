@@ -178,6 +178,7 @@ func (m *foreign) respond() bool {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	m.t.Cleanup(s.Close)
 	m.records = s
 	return true
 }
@@ -191,6 +192,7 @@ func (m *foreign) open() bool {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	m.t.Cleanup(s.Close)
 	m.records = s
 	m.heard = nil
 	return true
