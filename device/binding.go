@@ -21,6 +21,7 @@ static struct bm_port port_verify_some(int *answers)
 import "C"
 
 import (
+	"encoding/binary"
 	"errors"
 	"unsafe"
 )
@@ -156,8 +157,8 @@ func parse(b []byte, order bool) (certificate, error) {
 	}
 	if order {
 		parsed.product = uint32(c.product)
-		parsed.first = uint64(C.bm_get(c.first, C.BM_UNIT_NAME_SIZE))
-		parsed.last = uint64(C.bm_get(c.last, C.BM_UNIT_NAME_SIZE))
+		parsed.first = binary.BigEndian.Uint64(bytesOf(c.first, C.BM_UNIT_NAME_SIZE))
+		parsed.last = binary.BigEndian.Uint64(bytesOf(c.last, C.BM_UNIT_NAME_SIZE))
 	}
 	return parsed, nil
 }

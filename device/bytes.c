@@ -26,9 +26,29 @@ void bm_wipe(void *area, size_t size)
     }
 }
 
-uint64_t bm_get(const uint8_t *bytes, size_t size)
+int bm_compare(const uint8_t *a, const uint8_t *b, size_t size)
 {
-    uint64_t value = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (a[i] != b[i]) {
+            return a[i] - b[i];
+        }
+    }
+    return 0;
+}
+
+int bm_is_all(uint8_t byte, const uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (bytes[i] != byte) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+uint32_t bm_get(const uint8_t *bytes, size_t size)
+{
+    uint32_t value = 0;
 
     for (size_t i = 0; i < size; i++) {
         value = value << 8 | bytes[i];

@@ -28,31 +28,32 @@ int bm_signature_allowed(const uint8_t signature[BM_SIGNATURE_SIZE])
 /* 1 if the order's range is one that docs/formats.md, "Names", allows, else 0. */
 static int range_allowed(const struct bm_certificate *order)
 {
-    uint64_t first = bm_get(order->first, BM_UNIT_NAME_SIZE);
-    uint64_t last = bm_get(order->last, BM_UNIT_NAME_SIZE);
+    const uint8_t *first = order->first;
+    const uint8_t *last = order->last;
     /* Blocks of 2^24 numbers with FF-FE in octets 4 and 5: how many begin up to last, how many end before first. */
-    uint64_t begun = ((last >> 24) + 2) >> 16;
-    uint64_t ended = ((first >> 24) + 1) >> 16;
+    uint32_t begun = bm_get(last, 3) + ((bm_get(last + 3, 2) + 2) >> 16);
+    uint32_t ended = bm_get(first, 3) + ((bm_get(first + 3, 2) + 1) >> 16);
 
-    return 0 < first && first <= last && last < UINT64_MAX && begun == ended;
+    return !bm_is_all(0, first, BM_UNIT_NAME_SIZE) && bm_compare(first, last, BM_UNIT_NAME_SIZE) <= 0 &&
+           !bm_is_all(0xff, last, BM_UNIT_NAME_SIZE) && begun == ended;
 }
 
 /* 1 if serial is the number, above 0, without its leading zeros, else 0. */
 static int serial_agrees(const uint8_t *serial, size_t serial_size, const uint8_t *number, size_t number_size)
 {
-    return 0 < serial_size && serial_size <= number_size && serial[0] != 0 &&
-           bm_get(serial, serial_size) == bm_get(number, number_size);
+    while (number_size > 0 && *number == 0) {
+        number++;
+        number_size--;
+    }
+    return 0 < number_size && serial_size == number_size && bm_equal(serial, number, number_size);
 }
 
 static void read_order_extensions(struct bm_reader *r, struct bm_certificate *order)
 {
-    bm_read_expect(r, BM_ARRAY, 6);
-    bm_read_expect(r, BM_NINT, 2 - 1); /* critical keyUsage */
-    bm_read_expect(r, BM_UINT, 32);    /* keyCertSign */
-    bm_read_expect(r, BM_NINT, 4 - 1); /* critical basicConstraints */
-    bm_read_expect(r, BM_UINT, 0);     /* pathLen */
-    bm_read_expect(r, BM_NINT, 33000 - 1);
-    bm_read_expect(r, BM_ARRAY, 3);
+    /* [-2 (critical keyUsage), 32 (keyCertSign), -4 (critical basicConstraints), 0 (pathLen), -33000, [ */
+    static const uint8_t head[] = {0x86, 0x21, 0x18, 0x20, 0x23, 0x00, 0x39, 0x80, 0xe7, 0x83};
+
+    bm_read_exactly(r, head, sizeof head);
     order->product = bm_read(r, BM_UINT);
     order->first = bm_read_bytes(r, BM_UNIT_NAME_SIZE);
     order->last = bm_read_bytes(r, BM_UNIT_NAME_SIZE);

@@ -65,6 +65,15 @@ const uint8_t *bm_read_bytes(struct bm_reader *r, size_t size)
     return bm_read_raw(r, size);
 }
 
+void bm_read_exactly(struct bm_reader *r, const uint8_t *bytes, size_t size)
+{
+    const uint8_t *raw = bm_read_raw(r, size);
+
+    if (raw != NULL && !bm_equal(raw, bytes, size)) {
+        r->bad = 1;
+    }
+}
+
 void bm_read_skip(struct bm_reader *r)
 {
     for (size_t items = 1; items > 0 && !r->bad; items--) {

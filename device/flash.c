@@ -38,7 +38,7 @@ int bm_flash_next(struct bm_record *r)
 
     while (page_size - r->end >= UNIT) {
         const uint8_t *record = r->port->flash + r->page * page_size + r->end;
-        if (bm_get(record, UNIT) == UINT64_MAX) {
+        if (bm_is_all(0xff, record, UNIT)) {
             break; /* free */
         }
         r->kind = record[0];
@@ -114,7 +114,7 @@ static unsigned counting(const struct bm_port *port, uint32_t *mark)
     for (unsigned i = BM_PAGE_STATE_A; i <= BM_PAGE_STATE_B; i++) {
         if (last(port, i, BM_RECORD_MARK, &r) && r.size == MARK_SIZE && bm_get(r.payload, MARK_SIZE) > *mark) {
             page = i;
-            *mark = (uint32_t)bm_get(r.payload, MARK_SIZE);
+            *mark = bm_get(r.payload, MARK_SIZE);
         }
     }
     return page;

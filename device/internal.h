@@ -19,8 +19,12 @@ void bm_copy(uint8_t *to, const uint8_t *from, size_t size);
 BM_MUST_CHECK int bm_equal(const uint8_t *a, const uint8_t *b, size_t size);
 /* Overwrite a secret with zeros; the compiler may not leave it out. */
 void bm_wipe(void *area, size_t size);
-/* The big-endian number in size bytes, 0 to 8. */
-BM_MUST_CHECK uint64_t bm_get(const uint8_t *bytes, size_t size);
+/* Below, at or above 0 as one big-endian number is below, equal to or above another. Public data only, as of the next. */
+BM_MUST_CHECK int bm_compare(const uint8_t *a, const uint8_t *b, size_t size);
+/* 1 if each of size bytes is this one, else 0. */
+BM_MUST_CHECK int bm_is_all(uint8_t byte, const uint8_t *bytes, size_t size);
+/* The big-endian number in size bytes, 0 to 4. */
+BM_MUST_CHECK uint32_t bm_get(const uint8_t *bytes, size_t size);
 /* Write the low size bytes of value, 0 to 4 of them, big-endian. */
 void bm_put(uint8_t *out, size_t size, uint32_t value);
 
@@ -84,6 +88,8 @@ void bm_read_expect(struct bm_reader *r, enum bm_major major, uint32_t argument)
 const uint8_t *bm_read_raw(struct bm_reader *r, size_t size);
 /* The content of a byte string of exactly size bytes; NULL after an error. */
 const uint8_t *bm_read_bytes(struct bm_reader *r, size_t size);
+/* The next bytes must be exactly these: items that are always the same. */
+void bm_read_exactly(struct bm_reader *r, const uint8_t *bytes, size_t size);
 /* Pass over the next item whole. Floats and simple values from 24 on are refused; that a map's keys are in order is not checked. */
 void bm_read_skip(struct bm_reader *r);
 /* BM_OK if every read held and nothing follows, else BM_ERR_MALFORMED. */

@@ -25,7 +25,7 @@ void bm_pairing_read(const struct bm_port *port, struct bm_pairing *pairing)
     bm_wipe(pairing, sizeof *pairing);
     pairing->state = (uint8_t)find(port, &r);
     if (pairing->state != BM_PAIRING_FAULT) {
-        pairing->generation = (uint32_t)bm_get(r.payload, AT_ORDER_HASH);
+        pairing->generation = bm_get(r.payload, AT_ORDER_HASH);
     }
     if (pairing->state == BM_PAIRING_PAIRED) {
         pairing->unit_size = (uint8_t)(r.size - AT_UNIT);
@@ -39,7 +39,7 @@ int bm_pairing_write(const struct bm_port *port, const struct bm_pairing *pairin
     uint8_t payload[PAYLOAD_MAX];
     size_t size = AT_ORDER_HASH;
     struct bm_record r;
-    uint64_t generation = 0;
+    uint32_t generation = 0;
 
     if (find(port, &r) != BM_PAIRING_FAULT) {
         generation = bm_get(r.payload, AT_ORDER_HASH) + 1;

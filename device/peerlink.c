@@ -186,7 +186,7 @@ static int begin(struct bm_peerlink *p, unsigned stage)
     bm_edhoc_wipe(&p->edhoc);
     drop_out(p, HANDSHAKE);
     c->in = 0;
-    c->out = ((uint32_t)bm_get(number, 2) << 16) | SESSION_MARK | NO_NUMBER;
+    c->out = (bm_get(number, 2) << 16) | SESSION_MARK | NO_NUMBER;
     p->check = 0;
     p->fresh = 0;
     p->theirs.epoch = 0xff; /* no link to send before it is heard */
@@ -505,7 +505,7 @@ static void read_trust(struct bm_peerlink *p, const uint8_t *in, size_t size)
     }
     p->theirs.epoch = in[0];
     p->theirs.list_epoch = in[1];
-    p->theirs.list_number = (uint32_t)bm_get(in + 2, 4);
+    p->theirs.list_number = bm_get(in + 2, 4);
 }
 
 static void read_link(struct bm_peerlink *p, const uint8_t *in, size_t size)
@@ -523,7 +523,7 @@ static void read_link(struct bm_peerlink *p, const uint8_t *in, size_t size)
 /* The first bytes of G_X in a unit's message_1: behind METHOD, SUITES_I, which is 2 or [2, 3], and its own head. */
 static uint32_t g_x(const uint8_t *message_1)
 {
-    return (uint32_t)bm_get(message_1 + (message_1[1] == 2 ? 4 : 6), 4);
+    return bm_get(message_1 + (message_1[1] == 2 ? 4 : 6), 4);
 }
 
 /* Any message of the handshake; whether it is message_1 or another is the frame's word. */
@@ -659,7 +659,7 @@ static void take_part(struct bm_peerlink *p, const uint8_t *frame, size_t size)
 {
     unsigned type = frame[0];
     unsigned channel = type == RECORD ? SESSION : HANDSHAKE;
-    uint32_t place = (uint32_t)bm_get(frame + 1, PLACE_SIZE);
+    uint32_t place = bm_get(frame + 1, PLACE_SIZE);
     uint32_t *last = &p->channels[channel].in;
     uint8_t *in = p->config->in;
     unsigned k = place >> 4 & 15;

@@ -110,7 +110,7 @@ int bm_session_open(struct bm_session *s, const struct bm_port *port, uint8_t *r
         return BM_ERR_MALFORMED;
     }
     bm_copy((uint8_t *)&next, (const uint8_t *)s, sizeof next);
-    uint32_t counter = (uint32_t)bm_get(record + 1, 3);
+    uint32_t counter = bm_get(record + 1, 3);
     if (record[0] == s->generation + 1) {
         advance(&next);
     }

@@ -21,17 +21,6 @@ enum {
     COSE_TAIL_SIZE = 2 + BM_SIGNATURE_SIZE /* the signature with its head */
 };
 
-/* Below, at or above 0 as one big-endian number is below, equal to or above another. */
-static int compare(const uint8_t *a, const uint8_t *b, size_t size)
-{
-    for (; size > 0; a++, b++, size--) {
-        if (*a != *b) {
-            return *a - *b;
-        }
-    }
-    return 0;
-}
-
 /* BM_OK, BM_ERR_PORT, or refused if the signature is not key's. */
 static int verify(const struct bm_port *port, const uint8_t key[BM_KEY_SIZE], const uint8_t digest[BM_HASH_SIZE],
                   const uint8_t signature[BM_SIGNATURE_SIZE], int refused)
@@ -50,13 +39,12 @@ static const uint8_t *open_object(const uint8_t *object, size_t size, size_t *pa
     struct bm_reader r;
 
     bm_read_start(&r, object, size);
-    (void)bm_read_raw(&r, COSE_HEAD_SIZE);
+    bm_read_exactly(&r, head, COSE_HEAD_SIZE);
     uint32_t told = bm_read(&r, BM_BYTES);
     *payload_size = size - r.at - COSE_TAIL_SIZE; /* what is left has one size alone */
     const uint8_t *payload = bm_read_raw(&r, *payload_size);
     const uint8_t *signature = bm_read_bytes(&r, BM_SIGNATURE_SIZE);
-    return told == *payload_size && bm_read_end(&r) == BM_OK && bm_equal(object, head, COSE_HEAD_SIZE) && bm_signature_allowed(signature) ? payload
-                                                                                                               : NULL;
+    return told == *payload_size && bm_read_end(&r) == BM_OK && bm_signature_allowed(signature) ? payload : NULL;
 }
 
 /* external_aad of each kind, with its head. */
@@ -169,15 +157,15 @@ static int scan(const uint8_t *list, size_t list_size, const uint8_t *order, con
         if (i >= ranges) {
             name = serial + prefix;
             width = BM_UNIT_NAME_SIZE - prefix;
-            match = compare(list + LIST_HEAD_SIZE, serial, prefix) == 0;
+            match = bm_compare(list + LIST_HEAD_SIZE, serial, prefix) == 0;
         }
         size_t last = i >= ranges && i < singles ? at + width : at;
         int follows = i > 0 && i != ranges && i != singles; /* a number of the same part */
-        if (last + width > list_size || (last > at && compare(list + at, list + last, width) >= 0) ||
-            (follows && compare(list + at - width, list + at, width) >= 0)) {
+        if (last + width > list_size || (last > at && bm_compare(list + at, list + last, width) >= 0) ||
+            (follows && bm_compare(list + at - width, list + at, width) >= 0)) {
             return BM_ERR_MALFORMED;
         }
-        if (match && compare(list + at, name, width) <= 0 && compare(name, list + last, width) <= 0) {
+        if (match && bm_compare(list + at, name, width) <= 0 && bm_compare(name, list + last, width) <= 0) {
             found = i >= singles || found == BM_CHECK_REVOKED ? BM_CHECK_REVOKED : BM_CHECK_HELD;
         }
         at = last + width;
@@ -215,9 +203,9 @@ static int product_allowed(const struct bm_image *image, int mode, uint32_t prod
 /* 1 if the order may name this serial number, or it is the station's. */
 static int serial_allowed(const struct bm_certificate *order, int mode, const struct bm_certificate *unit)
 {
-    return (compare(order->first, unit->subject, BM_UNIT_NAME_SIZE) <= 0 &&
-            compare(unit->subject, order->last, BM_UNIT_NAME_SIZE) <= 0) ||
-           (mode == BM_TRUST_STATION && bm_get(unit->subject, BM_UNIT_NAME_SIZE) == UINT64_MAX);
+    return (bm_compare(order->first, unit->subject, BM_UNIT_NAME_SIZE) <= 0 &&
+            bm_compare(unit->subject, order->last, BM_UNIT_NAME_SIZE) <= 0) ||
+           (mode == BM_TRUST_STATION && bm_is_all(0xff, unit->subject, BM_UNIT_NAME_SIZE));
 }
 
 /* 1 if compressed is key. Both are points, so X and the parity of Y settle it and nothing is recovered. */
@@ -311,14 +299,13 @@ int bm_trust(const struct bm_port *port, const struct bm_image *image, const str
 int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int mode, const uint8_t *id, size_t id_size,
                   struct bm_peer *peer, uint8_t order_hash[BM_ORDER_HASH_SIZE])
 {
+    static const uint8_t head[] = {0xa1, 0x18, 0x19, 0x82}; /* {25 (c5c: COSE_C509): [ */
     struct bm_birth birth;
     struct bm_reader r;
     int status = BM_CHECK_ID;
 
     bm_read_start(&r, id, id_size);
-    bm_read_expect(&r, BM_MAP, 1);
-    bm_read_expect(&r, BM_UINT, 25); /* c5c: COSE_C509 */
-    bm_read_expect(&r, BM_ARRAY, 2);
+    bm_read_exactly(&r, head, sizeof head);
     birth.unit_size = bm_read(&r, BM_BYTES);
     birth.unit = bm_read_raw(&r, birth.unit_size);
     birth.order_size = bm_read(&r, BM_BYTES);
@@ -362,7 +349,7 @@ void bm_trust_version(const struct bm_port *port, struct bm_trust_version *versi
     }
     if (list != NULL && size >= LIST_HEAD_SIZE) {
         version->list_epoch = list[AT_EPOCH];
-        version->list_number = (uint32_t)bm_get(list + LIST_AT_NUMBER, 4);
+        version->list_number = bm_get(list + LIST_AT_NUMBER, 4);
     }
 }
 
@@ -380,7 +367,7 @@ int bm_trust_link(const struct bm_port *port, const uint8_t *link, size_t size)
     for (size_t at = BM_ANCHOR_SIZE; at < payload_size; at += BM_ORDER_HASH_SIZE) {
         const uint8_t *order = payload + at;
         if (at + BM_ORDER_HASH_SIZE > payload_size ||
-            (at > BM_ANCHOR_SIZE && compare(order - BM_ORDER_HASH_SIZE, order, BM_ORDER_HASH_SIZE) >= 0)) {
+            (at > BM_ANCHOR_SIZE && bm_compare(order - BM_ORDER_HASH_SIZE, order, BM_ORDER_HASH_SIZE) >= 0)) {
             return BM_ERR_MALFORMED;
         }
     }
@@ -420,7 +407,7 @@ int bm_trust_list(const struct bm_port *port, const uint8_t *list, size_t size)
         return BM_ERR_MALFORMED;
     }
     const uint8_t *before = find_list(port, &payload_size);
-    if (before != NULL && compare(payload + AT_EPOCH, before + AT_EPOCH, LIST_AT_PREFIX - AT_EPOCH) <= 0) {
+    if (before != NULL && bm_compare(payload + AT_EPOCH, before + AT_EPOCH, LIST_AT_PREFIX - AT_EPOCH) <= 0) {
         return BM_ERR_STATE;
     }
     int status = verify_newest(port, payload, list, size, list_aad);
