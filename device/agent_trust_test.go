@@ -4,48 +4,30 @@ package device
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"math/big"
 	"slices"
 	"testing"
 )
-
-// signed is a root-signed object (docs/formats.md, "Trust").
-func (f *factory) signed(t testing.TB, key *ecdsa.PrivateKey, title string, payload []byte) []byte {
-	t.Helper()
-	digest := sha256.Sum256(encode(t, []any{"Signature1", []byte{0xa1, 0x01, 0x26}, []byte(title), payload}))
-	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := key.Params().N; new(big.Int).Lsh(s, 1).Cmp(n) > 0 {
-		s.Sub(n, s)
-	}
-	signature := append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
-	return slices.Concat([]byte{0x84, 0x43, 0xa1, 0x01, 0x26, 0xa0}, encode(t, payload), encode(t, signature))
-}
 
 // link makes the root after the factory's the newest, and lists no order.
 func (f *factory) link(t testing.TB) []byte {
 	t.Helper()
 	after := sha256.Sum256(publicKey(t, newKey(t)))
-	return f.signed(t, f.next, "birthmark link 1", slices.Concat([]byte{1, 4}, publicKey(t, f.next), after[:]))
+	return object(t, f.next, "birthmark link 1", slices.Concat([]byte{1, 4}, publicKey(t, f.next), after[:]))
 }
 
 // list revokes one serial number.
 func (f *factory) list(t testing.TB, number uint32, serial uint64) []byte {
 	t.Helper()
 	head := binary.BigEndian.AppendUint32([]byte{1, 3}, number)
-	return f.signed(t, f.root, "birthmark list 1", slices.Concat(head, []byte{0, 0, 0}, eui(serial)))
+	return object(t, f.root, "birthmark list 1", slices.Concat(head, []byte{0, 0, 0}, eui(serial)))
 }
 
 func (f *factory) release(t testing.TB, serial uint64, generation uint32) []byte {
 	t.Helper()
-	return f.signed(t, f.root, "birthmark release 1", binary.BigEndian.AppendUint32(append([]byte{1, 3}, eui(serial)...), generation))
+	return object(t, f.root, "birthmark release 1", binary.BigEndian.AppendUint32(append([]byte{1, 3}, eui(serial)...), generation))
 }
 
 // trusts wants a reply that says how far trust goes.
@@ -88,7 +70,7 @@ func TestLinkBeforeInstall(t *testing.T) {
 	b.declined(t, "a link without an anchor", statusRefused, 17, verbLink, old.link(t))
 	b.declined(t, "another anchor", statusRefused, 1, verbLink, newFactory(t).anchor)
 	trusts(t, "anchor", b.call(t, verbLink, b.anchor), 3, 0, 0)
-	b.declined(t, "a link by the old root", statusRefused, 17, verbLink, b.signed(t, old.root, "birthmark link 1", slices.Concat([]byte{1, 4}, make([]byte, 96))))
+	b.declined(t, "a link by the old root", statusRefused, 17, verbLink, object(t, old.root, "birthmark link 1", slices.Concat([]byte{1, 4}, make([]byte, 96))))
 	trusts(t, "link", b.call(t, verbLink, old.link(t)), 4, 0, 0)
 	b.still(t, "the anchor again", func() { trusts(t, "anchor again", b.call(t, verbLink, b.anchor), 4, 0, 0) })
 	for i, s := range journey[2:] {
@@ -120,7 +102,7 @@ func TestStatusListVerb(t *testing.T) {
 	b.declined(t, "the same number", statusRefused, 18, verbList, b.list(t, 7, testFirst))
 	b.declined(t, "by another key", statusRefused, 17, verbList, newFactory(t).list(t, 8, testFirst))
 	held := append(binary.BigEndian.AppendUint32([]byte{1, 3}, 8), 0, 1, 0, 3, 1, 2) // order 258 of root 3
-	trusts(t, "a later list", b.call(t, verbList, b.signed(t, b.root, "birthmark list 1", held)), 3, 3, 8)
+	trusts(t, "a later list", b.call(t, verbList, object(t, b.root, "birthmark list 1", held)), 3, 3, 8)
 	if u := b.meet(t, Initiator, peer); u.outcome != complete || u.check != 14 {
 		t.Errorf("%+v", u)
 	}

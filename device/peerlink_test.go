@@ -5,19 +5,14 @@ package device
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/big"
 	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/birthmark/birthmark/chip"
 )
 
 // field is an authority with roots from epoch 3 on, and what it signs for units in the field.
@@ -53,7 +48,7 @@ func (f *field) link(t testing.TB, epoch int, orders ...[]byte) []byte {
 		hashes = append(hashes, h[:12])
 	}
 	slices.SortFunc(hashes, bytes.Compare)
-	return sign1(t, f.roots[epoch-firstEpoch], "birthmark link 1", slices.Concat(append([][]byte{payload}, hashes...)...))
+	return object(t, f.roots[epoch-firstEpoch], "birthmark link 1", slices.Concat(append([][]byte{payload}, hashes...)...))
 }
 
 // list is a status list without a common prefix. orders are (epoch, number), ranges first and last.
@@ -70,27 +65,12 @@ func (f *field) list(t testing.TB, epoch int, number uint32, orders [][2]int, ra
 	for _, s := range serials {
 		p = append(p, eui(s)...)
 	}
-	return sign1(t, f.roots[epoch-firstEpoch], "birthmark list 1", p)
+	return object(t, f.roots[epoch-firstEpoch], "birthmark list 1", p)
 }
 
 func (f *field) release(t testing.TB, epoch int, serial uint64, generation uint32) []byte {
 	p := append([]byte{1, byte(epoch)}, eui(serial)...)
-	return sign1(t, f.roots[epoch-firstEpoch], "birthmark release 1", binary.BigEndian.AppendUint32(p, generation))
-}
-
-// sign1 is a COSE_Sign1 as units read it (docs/formats.md, "Trust").
-func sign1(t testing.TB, key *ecdsa.PrivateKey, title string, payload []byte) []byte {
-	t.Helper()
-	digest := sha256.Sum256(encode(t, []any{"Signature1", []byte{0xa1, 1, 0x26}, []byte(title), payload}))
-	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := key.Params().N; new(big.Int).Lsh(s, 1).Cmp(n) > 0 {
-		s.Sub(n, s)
-	}
-	signature := append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
-	return slices.Concat([]byte{0x84, 0x43, 0xa1, 1, 0x26, 0xa0}, encode(t, payload), []byte{0x58, 0x40}, signature)
+	return object(t, f.roots[epoch-firstEpoch], "birthmark release 1", binary.BigEndian.AppendUint32(p, generation))
 }
 
 // node is a sealed unit of a field with its peer link.
@@ -145,19 +125,7 @@ func (f *field) keptNode(t testing.TB, serial uint64, policy Policy) *node {
 	t.Helper()
 	own := *f.factory
 	own.unitItems = own.unitItems.with(itemSerial, eui(serial)).with(itemSubject, eui(serial))
-	b := &bench{factory: &own, flash: newFlash(2048), debug: &debugPort{}, session: 1}
-	cut := func() bool {
-		b.bytes++
-		return b.cut != nil && b.cut()
-	}
-	b.flash.cut = cut
-	b.wire = &wire{flash: b.flash, chip: chip.New(chip.Options{
-		TimeScale: 1,
-		Sleep:     func(d time.Duration) { b.spent += d },
-		Now:       func() time.Time { return time.Time{} },
-		Cut:       func(int) bool { return cut() },
-	})}
-	b.image = Image{AnchorHash: f.anchorHash, FirmwareHash: sha256.Sum256([]byte("firmware")), Product: f.product, Peers: []uint32{f.product}}
+	b := wired(&own, 2048)
 	b.start(t)
 	b.run(t, 4)
 	n := &node{bench: b, t: t, name: fmt.Sprintf("%x", serial&0xfff), serial: serial, options: PeerOptions{Policy: policy}}
