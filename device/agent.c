@@ -545,8 +545,8 @@ static struct outcome take(struct bm_agent *a, struct call *c)
     bm_trust_version(a->port, &version);
     begin(a, c, OK, 3);
     bm_write(&c->reply, BM_UINT, version.epoch);
-    bm_write(&c->reply, BM_UINT, version.list_epoch);
-    bm_write(&c->reply, BM_UINT, version.list_number);
+    bm_write(&c->reply, BM_UINT, version.list[0]);
+    bm_write(&c->reply, BM_UINT, bm_get(version.list + 1, 4));
     return good;
 }
 

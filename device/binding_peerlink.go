@@ -6,7 +6,10 @@ package device
 */
 import "C"
 
-import "unsafe"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 // What this package's tests look at and do to a unit behind its peer link.
 
@@ -50,7 +53,7 @@ func (p *Peer) take(object []byte, list bool) error {
 func (p *Peer) version() (epoch, listEpoch int, listNumber uint32) {
 	var v C.struct_bm_trust_version
 	C.bm_trust_version(&p.unit.c.port, &v)
-	return int(v.epoch), int(v.list_epoch), uint32(v.list_number)
+	return int(v.epoch), int(v.list[0]), binary.BigEndian.Uint32(C.GoBytes(unsafe.Pointer(&v.list[1]), 4))
 }
 
 // certificates gives what the unit shows of itself; show makes it show something else.

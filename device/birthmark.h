@@ -104,12 +104,12 @@ struct bm_port {
 
 /* What a unit shows of itself, as its slot 8 holds it: ID_CRED_x = {25: [unit, order]} (docs/formats.md). */
 struct bm_identity {
-    uint8_t id[BM_ID_CRED_MAX];
-    uint16_t id_size;            /* 0: nothing installed */
-    uint16_t order_at;           /* where the order's certificate begins in id */
-    uint8_t unit_at;             /* where the unit's does */
+    uint16_t id_size;  /* 0: nothing installed */
+    uint16_t order_at; /* where the order's certificate begins in id */
+    uint8_t unit_at;   /* where the unit's does */
     uint8_t unit_size;
     uint8_t order_size;
+    uint8_t id[BM_ID_CRED_MAX];
 };
 
 /* What is put into a unit, and the key that its chip made. All memory is the caller's. */

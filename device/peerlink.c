@@ -36,13 +36,13 @@ enum {
     SESSION_MARK = 0x10000, /* in every session's number, so that 0 is none */
     PART_MAX = BM_PEERLINK_PART_MAX,
     MESSAGE_MAX = BM_PEERLINK_IN_SIZE,
-    TRUST_SIZE = 6,
     TRIES = 3,
     RESTARTS_MAX = 3,
     RETRY_MS = 1000,
     LIMIT_MS = 10000,
     PAUSE_MS = 1000,
-    PAUSE_MAX_MS = 60000
+    PAUSE_MAX_MS = 60000,
+    TIMER_SET = 1 << 16 /* above the milliseconds */
 };
 
 /* {22: [-15, h'...']} up to the hash, SHA-256/64 of the certificate (RFC 9054, 2.1). */
@@ -50,10 +50,10 @@ static const uint8_t hash_prefix[] = {0xa1, 0x16, 0x82, 0x2e, 0x48};
 /* Where {25: [unit, order]} has the unit's certificate. */
 enum { AT_UNIT = 6 };
 
-static void set_timer(struct bm_peerlink *p, unsigned timer, uint16_t milliseconds)
+/* A timer runs from the tick after it was set, so that a chip's seconds in between do not count. */
+static void set_timer(struct bm_peerlink *p, unsigned timer, uint32_t milliseconds)
 {
-    p->timers[timer].left = milliseconds;
-    p->timers[timer].set = 1;
+    p->timers[timer] = milliseconds | TIMER_SET;
 }
 
 static void tell(const struct bm_peerlink *p, int event, int reason)
@@ -339,12 +339,6 @@ static int write_pairing(struct bm_peerlink *p, enum bm_pairing_state state)
     return status;
 }
 
-/* 1 if the status list of a is newer than that of b. */
-static int is_newer(const struct bm_trust_version *a, const struct bm_trust_version *b)
-{
-    return a->list_epoch != b->list_epoch ? a->list_epoch > b->list_epoch : a->list_number > b->list_number;
-}
-
 /* Initiator: ask for the pairing. */
 static void ask(struct bm_peerlink *p)
 {
@@ -366,9 +360,10 @@ static void complete(struct bm_peerlink *p)
     if (p->stage != WAIT_PAIR) {
         p->stage = WAIT_LIST;
     }
-    if (is_newer(&p->ours, &p->theirs)) {
+    int newer = bm_compare(p->ours.list, p->theirs.list, sizeof p->ours.list);
+    if (newer > 0) {
         p->due = A_RECORD + LIST;
-    } else if (p->stage == WAIT_LIST && !is_newer(&p->theirs, &p->ours)) {
+    } else if (newer == 0 && p->stage == WAIT_LIST) {
         ask(p);
     }
 }
@@ -394,7 +389,7 @@ static size_t copy_stored(struct bm_peerlink *p, unsigned epoch, uint8_t *out)
     size_t size;
     const uint8_t *stored = bm_trust_stored(p->config->port, epoch, &size);
 
-    if (size > BM_SIGNED_OBJECT_MAX || (epoch == 0 && size > BM_STATUS_LIST_MAX)) {
+    if (size > BM_SIGNED_OBJECT_MAX) {
         return 0;
     }
     bm_copy(out, stored, size);
@@ -437,10 +432,8 @@ static int compose(struct bm_peerlink *p)
         return BM_OK;
     }
     if (type == TRUST) {
-        out[0] = p->ours.epoch;
-        out[1] = p->ours.list_epoch;
-        bm_put(out + 2, 4, p->ours.list_number);
-        size = TRUST_SIZE;
+        size = sizeof p->ours;
+        bm_copy(out, (const uint8_t *)&p->ours, size);
     } else if (type == ERROR) {
         type = MESSAGE;
         status = bm_edhoc_error(&p->edhoc, out, MESSAGE_MAX, &size);
@@ -492,7 +485,7 @@ static void pump(struct bm_peerlink *p)
 
 static void read_trust(struct bm_peerlink *p, const uint8_t *in, size_t size)
 {
-    if (size != TRUST_SIZE) {
+    if (size != sizeof p->theirs) {
         return;
     }
     if (p->stage == WAIT_TRUST) {
@@ -503,9 +496,7 @@ static void read_trust(struct bm_peerlink *p, const uint8_t *in, size_t size)
     } else {
         return;
     }
-    p->theirs.epoch = in[0];
-    p->theirs.list_epoch = in[1];
-    p->theirs.list_number = bm_get(in + 2, 4);
+    bm_copy((uint8_t *)&p->theirs, in, size);
 }
 
 static void read_link(struct bm_peerlink *p, const uint8_t *in, size_t size)
@@ -651,7 +642,7 @@ static int is_beginning(struct bm_peerlink *p, unsigned type)
     if (p->stage == WAIT_TRUST) {
         return type <= LINK && p->channels[HANDSHAKE].in == 0;
     }
-    return p->stage == IDLE && type == TRUST && p->timers[LIMIT].left == 0 && begin(p, WAIT_MESSAGE_1) == BM_OK;
+    return p->stage == IDLE && type == TRUST && (uint16_t)p->timers[LIMIT] == 0 && begin(p, WAIT_MESSAGE_1) == BM_OK;
 }
 
 /* Take a frame that carries a part, with size bytes of data. */
@@ -737,16 +728,16 @@ void bm_peerlink_receive(struct bm_peerlink *p, uint8_t byte)
 }
 
 /* Let a timer run on. 1 if it ran out now. */
-static int has_run_out(struct bm_peerlink_timer *timer, uint32_t elapsed)
+static int has_run_out(uint32_t *timer, uint32_t elapsed)
 {
-    uint16_t left = timer->left;
+    uint32_t left = *timer;
 
-    if (timer->set || left == 0) {
-        timer->set = 0;
+    if (left == 0 || left >= TIMER_SET) {
+        *timer = (uint16_t)left;
         return 0;
     }
-    timer->left = elapsed < left ? (uint16_t)(left - elapsed) : 0;
-    return timer->left == 0;
+    *timer = elapsed < left ? left - elapsed : 0;
+    return *timer == 0;
 }
 
 void bm_peerlink_tick(struct bm_peerlink *p, uint32_t now)

@@ -71,12 +71,6 @@ struct bm_peerlink_config {
     void *policy; /* handed to pair_allowed */
 };
 
-/* Runs from the tick after it was set, so that a chip's seconds in between do not count. */
-struct bm_peerlink_timer {
-    uint16_t left; /* milliseconds; 0: does not run */
-    uint8_t set;   /* since the last tick */
-};
-
 /* Where one conversation stands, as bytes 1 to 4 of a header say it: session, number, part. */
 struct bm_peerlink_channel {
     uint32_t in;  /* of the last frame that was taken */
@@ -99,7 +93,7 @@ struct bm_peerlink {
     uint16_t out_size;
     uint16_t pause;      /* milliseconds, the last one; 0: none since a success */
     const struct bm_peerlink_config *config;
-    struct bm_peerlink_timer timers[2];
+    uint32_t timers[2];  /* milliseconds that are left, 0: does not run; and a mark, if it was set since the last tick */
     struct bm_pairing peer; /* the record in flash; while it is open, with the unit of this meeting */
     uint32_t now;
     struct bm_peerlink_channel channels[2];

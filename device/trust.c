@@ -9,7 +9,6 @@ enum {
     AT_KEY = BM_ROOT_NAME_SIZE,
     AT_NEXT = AT_KEY + BM_KEY_SIZE,
     ORDERS_MAX = 32, /* behind the anchor in a link's payload */
-    LIST_AT_NUMBER = BM_ROOT_NAME_SIZE,
     LIST_AT_PREFIX = 6, /* its size; it stands behind the counts */
     LIST_AT_ORDERS = 7,
     LIST_AT_RANGES = 8,
@@ -348,8 +347,7 @@ void bm_trust_version(const struct bm_port *port, struct bm_trust_version *versi
         version->epoch = root[AT_EPOCH];
     }
     if (list != NULL && size >= LIST_HEAD_SIZE) {
-        version->list_epoch = list[AT_EPOCH];
-        version->list_number = bm_get(list + LIST_AT_NUMBER, 4);
+        bm_copy(version->list, list + AT_EPOCH, sizeof version->list);
     }
 }
 

@@ -21,6 +21,7 @@ int bm_trust_flash_erase(void *user, unsigned page);
 import "C"
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/cgo"
@@ -115,7 +116,7 @@ func (t *Trust) Peer(id []byte, beforeSeal bool) (key [64]byte, err error) {
 func (t *Trust) Version() Version {
 	var v C.struct_bm_trust_version
 	C.bm_trust_version(&t.c.port, &v)
-	return Version{Epoch: int(v.epoch), ListEpoch: int(v.list_epoch), ListNumber: uint32(v.list_number)}
+	return Version{Epoch: int(v.epoch), ListEpoch: int(v.list[0]), ListNumber: binary.BigEndian.Uint32(C.GoBytes(unsafe.Pointer(&v.list[1]), 4))}
 }
 
 // Link gives the unit a link.

@@ -11,11 +11,10 @@
 #define BM_SIGNED_OBJECT_MAX 557 /* bytes of a link, list or release: of a link that closes 32 orders */
 #define BM_STATUS_LIST_MAX 512
 
-/* How far a unit's trust goes. What is greater is newer. */
+/* How far a unit's trust goes, as two units tell each other. What is greater is newer. */
 struct bm_trust_version {
-    uint8_t epoch;        /* of the newest root, 0: no anchor */
-    uint8_t list_epoch;   /* of the status list, 0: none */
-    uint32_t list_number;
+    uint8_t epoch;   /* of the newest root, 0: no anchor */
+    uint8_t list[5]; /* epoch and number of the status list, big-endian; 0: none */
 };
 
 /* The checks of a peer that bm_trust has not: numbers go on from enum bm_check. */
