@@ -83,7 +83,7 @@ static int fail(struct bm_edhoc *e, int status, int error)
 }
 
 /* The index among the own suites of one that is built in, or suite_count. */
-static unsigned find_suite(const struct bm_edhoc_config *config, uint32_t suite)
+static BM_NOINLINE unsigned find_suite(const struct bm_edhoc_config *config, uint32_t suite)
 {
     unsigned i = 0;
 
@@ -182,7 +182,7 @@ static BM_NOINLINE int extract(const struct bm_edhoc *e, uint8_t prk[BM_PRK_SIZE
 }
 
 /* The peer's ephemeral key. Which y it gets does not matter, as ECDH gives x alone. */
-static int read_point(struct bm_edhoc *e, const uint8_t x[COORDINATE])
+static BM_NOINLINE int read_point(struct bm_edhoc *e, const uint8_t x[COORDINATE])
 {
     uint8_t *compressed = e->peer + BM_KEY_SIZE - BM_COMPRESSED_SIZE;
 

@@ -4,7 +4,8 @@
 
 #include "birthmark.h"
 
-/* On a function with much on its stack that calls nothing deep: inlined, its frame would lie below all that its caller calls. */
+/* On a function with much on its stack that calls nothing deep: inlined, its frame would lie below all that its caller calls. And on a
+ * small one where gcc's copies in each caller take more flash than the calls. */
 #if defined(__GNUC__)
 #define BM_NOINLINE __attribute__((noinline))
 #else

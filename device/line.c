@@ -14,7 +14,7 @@ void bm_line_start(struct bm_line *line, uint8_t *buffer, size_t size)
     line->lost = 0;
 }
 
-static void put(struct bm_line *line, uint8_t byte)
+static BM_NOINLINE void put(struct bm_line *line, uint8_t byte)
 {
     if (line->len == line->size) {
         line->lost = 1;

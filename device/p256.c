@@ -14,7 +14,7 @@ static const element curve_b = {0x604b, 0x27d2, 0x3c3e, 0x3bce, 0xb0f6, 0xcc53, 
                                 0x86bc, 0x7698, 0xbd55, 0xb3eb, 0x93e7, 0xaa3a, 0x35d8, 0x5ac6};
 
 /* Add n times 2^224 - 2^192 - 2^96 + 1, which is 2^256 modulo p, with t as limb 0. */
-static void fold(int32_t *t, int32_t n)
+static BM_NOINLINE void fold(int32_t *t, int32_t n)
 {
     t[14] += n;
     t[12] -= n;

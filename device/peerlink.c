@@ -512,7 +512,7 @@ static void read_link(struct bm_peerlink *p, const uint8_t *in, size_t size)
 }
 
 /* The first bytes of G_X in a unit's message_1: behind METHOD, SUITES_I, which is 2 or [2, 3], and its own head. */
-static uint32_t g_x(const uint8_t *message_1)
+static BM_NOINLINE uint32_t g_x(const uint8_t *message_1)
 {
     return bm_get(message_1 + (message_1[1] == 2 ? 4 : 6), 4);
 }
@@ -728,7 +728,7 @@ void bm_peerlink_receive(struct bm_peerlink *p, uint8_t byte)
 }
 
 /* Let a timer run on. 1 if it ran out now. */
-static int has_run_out(uint32_t *timer, uint32_t elapsed)
+static BM_NOINLINE int has_run_out(uint32_t *timer, uint32_t elapsed)
 {
     uint32_t left = *timer;
 
