@@ -141,12 +141,18 @@ static void close_session(struct bm_peerlink *p, int event, int reason)
     }
 }
 
+/* What flash says of the peer. */
+static BM_NOINLINE void read_pairing(struct bm_peerlink *p)
+{
+    bm_pairing_read(p->config->port, &p->peer);
+}
+
 /* 1 while the pairing of this session is what flash holds: others may release it, too. */
 static int still_paired(struct bm_peerlink *p)
 {
     uint32_t generation = p->peer.generation;
 
-    bm_pairing_read(p->config->port, &p->peer);
+    read_pairing(p);
     if (p->peer.state != BM_PAIRING_PAIRED || p->peer.generation != generation) {
         close_session(p, BM_PEERLINK_RELEASED, 0);
     }
@@ -163,7 +169,7 @@ static int begin(struct bm_peerlink *p, unsigned stage)
     uint8_t number[32];
 
     p->connect = 0;
-    bm_pairing_read(port, &p->peer);
+    read_pairing(p);
     bm_trust_version(port, &p->ours);
     if (port->random(port->user, number) != BM_OK) {
         return BM_ERR_PORT;
@@ -334,7 +340,7 @@ static int write_pairing(struct bm_peerlink *p, enum bm_pairing_state state)
     p->peer.generation++;
     int status = bm_pairing_write(p->config->port, &p->peer);
     if (status != BM_OK) {
-        bm_pairing_read(p->config->port, &p->peer); /* either counts */
+        read_pairing(p); /* either counts */
     }
     return status;
 }
@@ -783,7 +789,7 @@ int bm_peerlink_start(struct bm_peerlink *p, const struct bm_peerlink_config *co
     p->edhoc_config.connection = &connection;
     p->edhoc_config.connection_size = sizeof connection;
     bm_line_start(&p->line, config->frame, config->frame == NULL ? 0 : BM_PEERLINK_FRAME_SIZE);
-    bm_pairing_read(config->port, &p->peer);
+    read_pairing(p);
     return config->identity->id_size == 0 ? BM_ERR_STATE : BM_OK;
 }
 
@@ -820,7 +826,7 @@ int bm_peerlink_send(struct bm_peerlink *p, const uint8_t *message, size_t size)
 
 int bm_peerlink_unpair(struct bm_peerlink *p)
 {
-    bm_pairing_read(p->config->port, &p->peer);
+    read_pairing(p);
     if (p->peer.state != BM_PAIRING_PAIRED) {
         return BM_ERR_STATE;
     }

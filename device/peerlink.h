@@ -77,7 +77,7 @@ struct bm_peerlink_channel {
     uint32_t out; /* of the last that was sent */
 };
 
-/* One block of the caller's memory; all fields are private. */
+/* One block of the caller's memory; all fields are private. Bytes come first, where one instruction of a Cortex-M0+ reaches them. */
 struct bm_peerlink {
     uint8_t stage;
     uint8_t due;         /* what goes as soon as the line is free */
@@ -86,20 +86,20 @@ struct bm_peerlink {
     uint8_t fresh;       /* 1: since this meeting */
     uint8_t restarts;    /* after errors 2 and 3, on end: then the own certificate is sent by value */
     uint8_t check;       /* why the peer is refused, if it is for what it showed */
+    uint8_t tries;       /* that are left to the part on the line; 0: there is none */
     uint8_t in_channel;  /* whose message is in the buffer */
     uint8_t out_channel;
     uint8_t out_type;
-    uint8_t tries;       /* that are left to the part on the line; 0: there is none */
+    struct bm_trust_version ours;
+    struct bm_trust_version theirs;
     uint16_t out_size;
     uint16_t pause;      /* milliseconds, the last one; 0: none since a success */
     const struct bm_peerlink_config *config;
-    uint32_t timers[2];  /* milliseconds that are left, 0: does not run; and a mark, if it was set since the last tick */
-    struct bm_pairing peer; /* the record in flash; while it is open, with the unit of this meeting */
     uint32_t now;
+    uint32_t timers[2];  /* milliseconds that are left, 0: does not run; and a mark, if it was set since the last tick */
     struct bm_peerlink_channel channels[2];
-    struct bm_trust_version ours;
-    struct bm_trust_version theirs;
     struct bm_edhoc_config edhoc_config;
+    struct bm_pairing peer; /* the record in flash; while it is open, with the unit of this meeting */
     uint8_t id[BM_PEERLINK_ID_SIZE]; /* the own ID_CRED_x by hash */
     struct bm_line line;
     struct bm_edhoc edhoc;
