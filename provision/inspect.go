@@ -65,7 +65,7 @@ func inspect(h link.Hello) (*Inspection, error) {
 // Proven says. Errors wrap ca.ErrVerify or ca.ErrOtherRoot.
 func (i *Inspection) Verify(a ca.Anchor) error {
 	if i.AnchorHash != a.Hash() {
-		return fmt.Errorf("chip %x: its firmware trusts another root: %w", i.Chip, ca.ErrOtherRoot)
+		return fmt.Errorf("the unit trusts another root: %w", ca.ErrOtherRoot)
 	}
 	if i.Unit == nil {
 		return nil
