@@ -99,7 +99,8 @@ struct bm_port {
     int (*flash_erase)(void *user, unsigned page);
     uint32_t page_size;
     uint8_t key_usage;      /* of the identity key, one of enum bm_key_usage */
-    uint8_t ephemeral_uses; /* calls of ecdh that an ephemeral key survives: 1 in an ATECC608 (DS40002112, 5.2.1.2), 255 = any number */
+    /* Calls of ecdh that an ephemeral key survives: 1 in an ATECC608 (DS40002112, 5.2.1.2), 255 = any number. */
+    uint8_t ephemeral_uses;
 };
 
 /* What a unit shows of itself, as its slot 8 holds it: ID_CRED_x = {25: [unit, order]} (docs/formats.md). */

@@ -7,8 +7,8 @@
  *   Responder    read 1, write 2, read 3, write 4
  *
  * A call out of turn returns BM_ERR_STATE and changes nothing. After any other error but BM_ERR_SPACE the handshake is wiped,
- * every later call returns BM_ERR_STATE, and bm_edhoc_error composes what the peer is to be told. No EAD is sent; padding and unknown items that are not critical are passed over, an
- * unknown critical item is refused (3.8).
+ * every later call returns BM_ERR_STATE, and bm_edhoc_error composes what the peer is to be told. No EAD is sent; padding and
+ * unknown items that are not critical are passed over, an unknown critical item is refused (3.8).
  *
  * Left out of a build by BM_CONFIG_NO_INITIATOR, BM_CONFIG_NO_RESPONDER, BM_CONFIG_NO_STATIC_DH (methods 1 to 3) and
  * BM_CONFIG_NO_SUITE_3. */
@@ -78,7 +78,7 @@ size_t bm_edhoc_size(void);
  * key usage does not allow, more ECDH than its ephemeral key survives, a suite (the selected one; all of a Responder's). */
 BM_MUST_CHECK int bm_edhoc_start(struct bm_edhoc *e, struct bm_edhoc_config *config, int role);
 /* Write the next message. On BM_ERR_SPACE nothing has happened and the call may be repeated with more room: bytes needed are
- * at most 37 + suites for message_1, 110 + ID_CRED for the next two, 17 for message_4. */
+ * at most 36 + suites + C_I for message_1, 101 + ID_CRED + C_R for the next two, 17 for message_4. */
 BM_MUST_CHECK int bm_edhoc_write(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *out_len);
 /* Read the next message, or an error message in its place. The bytes are decrypted where they are, and are wiped after
  * an error. BM_OK; BM_ERR_MALFORMED, BM_ERR_AUTH, BM_ERR_UNKNOWN, BM_ERR_SUITE, BM_ERR_PEER, BM_ERR_PORT or BM_ERR_STATE. */
@@ -86,7 +86,8 @@ BM_MUST_CHECK int bm_edhoc_read(struct bm_edhoc *e, uint8_t *message, size_t siz
 /* Write the error message (6) that belongs to the failure: code 1 with the text "refused", 2 with the own suites, 3. BM_OK;
  * BM_ERR_STATE if there is none to send, as after the peer's own; BM_ERR_SPACE. */
 BM_MUST_CHECK int bm_edhoc_error(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *out_len);
-/* EDHOC_Exporter(label, context, size) (4.2.1) once the handshake is complete; before that BM_ERR_STATE. */
+/* EDHOC_Exporter(label, context, size) (4.2.1) once the handshake is complete; before that BM_ERR_STATE. size is at most
+ * 255 * 32 (RFC 5869, 2.3). */
 BM_MUST_CHECK int bm_edhoc_export(const struct bm_edhoc *e, uint32_t label, const uint8_t *context, size_t context_size,
                                   uint8_t *out, size_t size);
 /* EDHOC_KeyUpdate(context) (appendix H): PRK_out is replaced and the old one is gone. */
