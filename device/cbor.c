@@ -10,12 +10,14 @@ void bm_read_start(struct bm_reader *r, const uint8_t *bytes, size_t size)
 
 const uint8_t *bm_read_raw(struct bm_reader *r, size_t size)
 {
-    if (r->bad || size > r->size - r->at) {
+    size_t end = r->at + size;
+
+    if (r->bad || end < size || end > r->size) {
         r->bad = 1;
         return NULL;
     }
     const uint8_t *raw = r->bytes + r->at;
-    r->at += size;
+    r->at = end;
     return raw;
 }
 
