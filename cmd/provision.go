@@ -61,7 +61,7 @@ failures and hints to standard error.`,
 		},
 	}
 	f := c.Flags()
-	f.StringArrayVar(&ports, "port", nil, "serial port of a unit; may be given several times")
+	f.StringArrayVar(&ports, "port", nil, "serial port of a unit; may be given up to 64 times")
 	f.BoolVar(&test, "test", false, "work for a test authority; without it one is refused")
 	f.BoolVar(&twin, "x509", false, "sign an X.509 twin of each certificate as well")
 	f.BoolVarP(&verbose, "verbose", "v", false, "say each stage as it begins")
