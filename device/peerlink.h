@@ -123,8 +123,9 @@ BM_MUST_CHECK int bm_peerlink_connect(struct bm_peerlink *link);
 /* Send a message, size bytes. BM_OK: it is on its way, and BM_PEERLINK_UNDELIVERED says if it got lost; BM_ERR_STATE unless
  * the state is BM_PEERLINK_OPEN; BM_ERR_SPACE above BM_PEERLINK_MESSAGE_MAX; BM_ERR_PORT. */
 BM_MUST_CHECK int bm_peerlink_send(struct bm_peerlink *link, const uint8_t *message, size_t size);
-/* Release the own pairing, at a person's gesture or by the product's decision, and tell a peer that is there. BM_OK;
- * BM_ERR_STATE if the unit is not paired; BM_ERR_PORT: nothing has changed. */
+/* Release the own pairing, at a person's gesture or by the product's decision, and tell a peer that is there. The session and a
+ * meeting that goes on are over, of which config->changed tells nothing. BM_OK; BM_ERR_STATE if the unit is not paired;
+ * BM_ERR_PORT: nothing has changed. */
 BM_MUST_CHECK int bm_peerlink_unpair(struct bm_peerlink *link);
 /* One of enum bm_peerlink_state. */
 int bm_peerlink_state(const struct bm_peerlink *link);
