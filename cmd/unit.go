@@ -46,10 +46,13 @@ goes no further than that.`,
 			if checked {
 				err = r.Verify(anchor)
 			}
-			if checked && err == nil {
+			verified := checked && err == nil
+			if verified {
 				err = p.compare(c.Context(), r)
+				// What the book says of the unit counts against it; a book that cannot be read does not.
+				verified = !errors.Is(err, ledger.ErrDouble) && !errors.Is(err, provision.ErrSetAside)
 			}
-			view := inspection(r, checked, err)
+			view := inspection(r, checked, verified, err)
 			return errors.Join(p.answer(view, func() { p.writeInspection(r, view) }), err)
 		},
 	}
@@ -87,7 +90,7 @@ type inspectionJSON struct {
 	Error       string `json:"error,omitempty"`
 }
 
-func inspection(r *provision.Inspection, checked bool, err error) inspectionJSON {
+func inspection(r *provision.Inspection, checked, verified bool, err error) inspectionJSON {
 	v := inspectionJSON{
 		Chip:        hex.EncodeToString(r.Chip[:]),
 		Revision:    hex.EncodeToString(r.Revision[:]),
@@ -99,7 +102,7 @@ func inspection(r *provision.Inspection, checked bool, err error) inspectionJSON
 		DebugClosed: r.DebugClosed,
 		Proven:      r.Proven,
 		Checked:     checked,
-		Verified:    r.Unit != nil && checked && err == nil,
+		Verified:    r.Unit != nil && verified,
 	}
 	if r.Unit != nil {
 		v.Serial, v.Order, v.Code, v.Certificate = r.Unit.Serial.String(), r.Order.Name.Number(), r.Unit.Code(), hex.EncodeToString(r.Unit.Raw)

@@ -324,8 +324,11 @@ static int is_welcome(struct bm_peerlink *p)
     if (keep_check(p, judge(p, NULL)) != BM_OK || bm_peerlink_peer(p, serial, code) != BM_OK) {
         return 0;
     }
+    if (p->config->pair_allowed(p->config->policy, serial, code)) {
+        return 1;
+    }
     p->check = BM_PEERLINK_NOT_ALLOWED;
-    return p->config->pair_allowed(p->config->policy, serial, code);
+    return 0;
 }
 
 /* Write the next record: paired with the peer of this session, or open. */

@@ -643,6 +643,22 @@ func TestNoMessageUnpaired(t *testing.T) {
 	}
 }
 
+// A unit whose board said yes is not told that it said no when the records are lost.
+func TestRecordsLost(t *testing.T) {
+	c := twoUnits(t)
+	c.spoil = func(_, _ int, frame []byte) [][]byte {
+		if _, payload := firstFrame(t, frame); payload[0] == 5 {
+			return nil
+		}
+		return [][]byte{frame}
+	}
+	if err := c.ends[0].peer.Connect(); err != nil {
+		t.Fatal(err)
+	}
+	c.run(60_000, nil)
+	c.ends[0].want(PeerFailed, PeerTimeout)
+}
+
 // Error 2: a unit of a later make that prefers suite 3 meets one that takes it, without a pause.
 func TestPeersNegotiateSuite(t *testing.T) {
 	c := twoUnits(t)

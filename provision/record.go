@@ -117,7 +117,8 @@ func (u *unit) carried(ctx context.Context, g greeted) (ledger.Entry, error) {
 		return ledger.Entry{}, err
 	}
 	if err := i.Verify(u.station.Order.Anchor); err != nil {
-		return ledger.Entry{}, fmt.Errorf("chip %x: %w: %w", u.chip, err, ErrSetAside)
+		// Not wrapped: other firmware, which would help a unit of another root before the seal, is too late here.
+		return ledger.Entry{}, fmt.Errorf("chip %x: %v: %w", u.chip, err, ErrSetAside)
 	}
 	if err := i.Compare(ctx, u.station.Book); err != nil {
 		return ledger.Entry{}, err

@@ -201,7 +201,7 @@ func TestOtherLedger(t *testing.T) {
 	stranger := newFactory(t, 10)
 	foreign := f.unit(sim.Options{Image: stranger.image()})
 	stranger.pass(stranger.station(), foreign)
-	f.fail(here, foreign.Port(), Hello, ErrSetAside, ca.ErrOtherRoot)
+	f.fail(here, foreign.Port(), Hello, ErrSetAside)
 
 	f.auditBook(0)
 	if n := f.key.signatures.Load(); n != 0 {
