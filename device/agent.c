@@ -404,7 +404,7 @@ static struct outcome start_handshake(struct bm_agent *a, int role)
         .user = a,
         .own = {own->id, own->id_size, own->id + own->unit_at, own->unit_size},
         .suites = suites,
-        .suite_count = sizeof suites,
+        .suite_count = BM_EDHOC_SUITE_COUNT,
         .methods = 1 << 0,
         .connection = connection,
         .connection_size = sizeof connection,

@@ -17,6 +17,13 @@
 
 #include "birthmark.h"
 
+/* Of cipher suites 2 and 3, in this order, how many are built in. */
+#ifdef BM_CONFIG_NO_SUITE_3
+#define BM_EDHOC_SUITE_COUNT 1
+#else
+#define BM_EDHOC_SUITE_COUNT 2
+#endif
+
 enum bm_role { BM_INITIATOR = 0, BM_RESPONDER = 1 };
 
 /* One side's authentication credential. The memory is the caller's. */

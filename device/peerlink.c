@@ -147,7 +147,20 @@ static BM_NOINLINE void read_pairing(struct bm_peerlink *p)
     bm_pairing_read(p->config->port, &p->peer);
 }
 
-/* 1 while the pairing of this session is what flash holds: others may release it, too. */
+/* Judge the peer's certificate, which was judged with its order when it came. A session with a peer that is refused now is
+ * over. */
+static int judge(struct bm_peerlink *p, uint8_t *key)
+{
+    int status = bm_trust_pinned(p->config->port, p->peer.order_hash, p->peer.unit, p->peer.unit_size, key);
+
+    if (status > 0 && status != BM_CHECK_HELD && p->ready) {
+        close_session(p, BM_PEERLINK_CLOSED, status);
+    }
+    return status;
+}
+
+/* 1 while the pairing of this session is what flash holds, and its peer good by what flash holds: the production line takes
+ * releases, links and lists, too. */
 static int still_paired(struct bm_peerlink *p)
 {
     uint32_t generation = p->peer.generation;
@@ -155,6 +168,8 @@ static int still_paired(struct bm_peerlink *p)
     read_pairing(p);
     if (p->peer.state != BM_PAIRING_PAIRED || p->peer.generation != generation) {
         close_session(p, BM_PEERLINK_RELEASED, 0);
+    } else {
+        (void)judge(p, NULL);
     }
     return p->ready;
 }
@@ -168,11 +183,10 @@ static int begin(struct bm_peerlink *p, unsigned stage)
     struct bm_peerlink_channel *c = &p->channels[HANDSHAKE];
     uint8_t number[32];
 
-    p->connect = 0;
     read_pairing(p);
     bm_trust_version(port, &p->ours);
-    if (port->random(port->user, number) != BM_OK) {
-        return BM_ERR_PORT;
+    if (identity->id_size == 0 || port->random(port->user, number) != BM_OK) {
+        return BM_ERR_PORT; /* who shares the identity could not load it */
     }
     if (p->peer.state != BM_PAIRING_PAIRED) {
         close_session(p, BM_PEERLINK_RELEASED, 0);
@@ -189,6 +203,7 @@ static int begin(struct bm_peerlink *p, unsigned stage)
         own->id = p->id;
         own->id_size = sizeof p->id;
     }
+    p->connect = 0;
     bm_edhoc_wipe(&p->edhoc);
     drop_out(p, HANDSHAKE);
     c->in = 0;
@@ -243,18 +258,6 @@ static int keep_check(struct bm_peerlink *p, int status)
 {
     p->check = status > 0 ? (uint8_t)status : 0;
     return status > 0 ? BM_ERR_AUTH : status;
-}
-
-/* Judge the peer's certificate, which was judged with its order when it came. A session with a peer that is refused now is
- * over. */
-static int judge(struct bm_peerlink *p, uint8_t *key)
-{
-    int status = bm_trust_pinned(p->config->port, p->peer.order_hash, p->peer.unit, p->peer.unit_size, key);
-
-    if (status > 0 && status != BM_CHECK_HELD && p->ready) {
-        close_session(p, BM_PEERLINK_CLOSED, status);
-    }
-    return status;
 }
 
 /* Judge who shows himself to an open unit, and keep him. */
@@ -484,7 +487,9 @@ static void pump(struct bm_peerlink *p)
             p->due = TRUST;
             if (status != BM_OK) {
                 p->due = NOTHING;
+                p->connect = 0;
                 tell(p, BM_PEERLINK_FAILED, status);
+                return; /* a product may connect again at once; that waits for the next tick */
             }
         } else {
             return;
@@ -664,10 +669,10 @@ static void take_part(struct bm_peerlink *p, const uint8_t *frame, size_t size)
     uint8_t *in = p->config->in;
     unsigned k = place >> 4 & 15;
     unsigned n = place & 15;
-    size_t at = PART_MAX * (k - 1); /* far beyond the buffer if k is 0 */
+    size_t at = PART_MAX * (k - 1);
     uint8_t acknowledgement[HEADER + BM_LINE_CRC_SIZE];
 
-    if (k > n || at > BM_PEERLINK_IN_SIZE - PART_MAX || size == 0 || size > PART_MAX || (k < n && size < PART_MAX) ||
+    if (k - 1 >= n || n > BM_PEERLINK_PARTS_MAX || size == 0 || size > PART_MAX || (k < n && size < PART_MAX) ||
         (place & SESSION_MARK) == 0) {
         return;
     }
@@ -763,8 +768,8 @@ void bm_peerlink_tick(struct bm_peerlink *p, uint32_t now)
             send_part(p);
         } else if (p->out_channel == SESSION && p->ready) {
             tell(p, BM_PEERLINK_UNDELIVERED, 0);
-        } else if (p->stage != IDLE) {
-            fail(p, BM_PEERLINK_TIMEOUT);
+        } else if (p->stage != IDLE && (p->out_channel == HANDSHAKE || p->session.open)) {
+            fail(p, BM_PEERLINK_TIMEOUT); /* not for the last record of a session that is over */
         }
     }
     pump(p);
@@ -787,7 +792,7 @@ int bm_peerlink_start(struct bm_peerlink *p, const struct bm_peerlink_config *co
     p->edhoc_config.resolve = resolve;
     p->edhoc_config.user = p;
     p->edhoc_config.suites = suites;
-    p->edhoc_config.suite_count = sizeof suites;
+    p->edhoc_config.suite_count = BM_EDHOC_SUITE_COUNT;
     p->edhoc_config.methods = 1; /* method 0 */
     p->edhoc_config.connection = &connection;
     p->edhoc_config.connection_size = sizeof connection;

@@ -62,7 +62,7 @@ struct bm_peerlink_config {
     void (*send)(void *user, const uint8_t *bytes, size_t size);
     /* A message of the peer, until the call returns. */
     void (*received)(void *user, const uint8_t *message, size_t size);
-    /* One of enum bm_peerlink_event. */
+    /* One of enum bm_peerlink_event. It may call bm_peerlink_connect and ask for state and peer, nothing else of the link. */
     void (*changed)(void *user, int event, int reason);
     /* 1 if the peer may release this unit's pairing over its session; NULL: never. */
     int (*release_allowed)(void *user);
@@ -125,11 +125,12 @@ BM_MUST_CHECK int bm_peerlink_connect(struct bm_peerlink *link);
 BM_MUST_CHECK int bm_peerlink_send(struct bm_peerlink *link, const uint8_t *message, size_t size);
 /* Release the own pairing, at a person's gesture or by the product's decision, and tell a peer that is there. The session and a
  * meeting that goes on are over, of which config->changed tells nothing. BM_OK; BM_ERR_STATE if the unit is not paired;
- * BM_ERR_PORT: nothing has changed. */
+ * BM_ERR_PORT: either record counts, the old or the new. */
 BM_MUST_CHECK int bm_peerlink_unpair(struct bm_peerlink *link);
 /* One of enum bm_peerlink_state. */
 int bm_peerlink_state(const struct bm_peerlink *link);
-/* The unit that this one is paired with or, while it is open, met last: both of what a label says. BM_OK or BM_ERR_STATE. */
+/* The unit that this one is paired with or, while it is open, the one that was shown last, which has proven to be it only if
+ * that meeting came to pair_allowed: both of what a label says. BM_OK or BM_ERR_STATE. */
 BM_MUST_CHECK int bm_peerlink_peer(const struct bm_peerlink *link, uint8_t serial[BM_UNIT_NAME_SIZE],
                                    uint8_t code[BM_CODE_SIZE]);
 

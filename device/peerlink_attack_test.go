@@ -643,6 +643,27 @@ func TestNoMessageUnpaired(t *testing.T) {
 	}
 }
 
+// A status list that comes over the production line ends a running session with a unit that it revokes, before another message.
+func TestRevokedInSession(t *testing.T) {
+	f := newField(t)
+	a, b := f.node(t, testFirst+1, Wired{}), f.node(t, testFirst+2, Wired{})
+	c := join(t, a, b)
+	c.meet(0)
+	c.talk()
+	a.events = nil
+	if err := a.peer.take(f.list(t, firstEpoch, 1, nil, nil, b.serial), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.peer.Send([]byte("to a revoked unit")); err == nil {
+		t.Error("a message goes to a revoked unit")
+	}
+	c.run(100, nil)
+	a.want(PeerClosed, PeerReason(CheckRevoked))
+	if a.paired().state != 2 {
+		t.Error("and the pairing is gone")
+	}
+}
+
 // A unit whose board said yes is not told that it said no when the records are lost.
 func TestRecordsLost(t *testing.T) {
 	c := twoUnits(t)

@@ -27,6 +27,7 @@ static void received(void *user, const uint8_t *message, size_t size)
 static void changed(void *user, int event, int reason)
 {
     ((struct end *)user)->ready = event == BM_PEERLINK_READY && printf("ready, reason %d\n", reason) > 0;
+    bm_psa_end(&((struct end *)user)->host.psa); /* the ephemeral key has done its work */
 }
 
 int main(int argc, char **argv)
