@@ -53,8 +53,10 @@ func against(t *testing.T, attacker, victim *node, reason PeerReason) {
 
 // Threat 19: whatever one unit said in a meeting, said again to the other or to itself, leads nowhere.
 func TestPeerlinkReplay(t *testing.T) {
-	f, c := pairedUnits(t)
-	_ = f
+	f := newField(t)
+	c := join(t, f.node(t, testFirst+1, Wired{}), f.node(t, testFirst+2, Wired{}))
+	c.meet(0)
+	first := len(c.said)
 	c.talk()
 	c.meet(1)
 	c.talk()
@@ -91,13 +93,17 @@ func TestPeerlinkReplay(t *testing.T) {
 			}
 		}
 	}
-	// Recorded with one unit, played to another open one: every message of the Initiator to a new Responder.
-	fresh := newField(t).node(t, testFirst+9, Wired{})
-	for i, payload := range recorded {
-		if c.from[i] == 0 {
-			fresh.peer.frame(payload)
+	// The Initiator's part of a first meeting, played to another open unit of theirs by somebody who acknowledges what that one says:
+	// it judges message_3, which belongs to another ephemeral key.
+	fresh := f.node(t, testFirst+9, Wired{})
+	played := &foreign{t: t, n: fresh}
+	for i, payload := range recorded[:first] {
+		if c.from[i] == 0 && payload[0] != 0 {
+			played.hand(payload)
 		}
 	}
+	fresh.collect()
+	fresh.want(PeerFailed, PeerReason(ErrAuth))
 	if fresh.peer.State() == PeerOpen || fresh.paired().state != 1 {
 		t.Error("a replay has paired")
 	}
@@ -640,6 +646,27 @@ func TestNoMessageUnpaired(t *testing.T) {
 			}
 		}
 		c.run(100_000, nil)
+	}
+}
+
+// A pairing that was released in flash hears nothing more of its former peer, though their session was open.
+func TestReleasedHearsNothing(t *testing.T) {
+	f, c := pairedUnits(t)
+	n := c.ends[0]
+	if err := n.peer.release([8]byte(eui(n.serial)), f.release(t, firstEpoch, n.serial, 1)); err != nil {
+		t.Fatal(err)
+	}
+	n.collect()
+	n.events = nil
+	if err := c.ends[1].peer.Send([]byte("too late")); err != nil {
+		t.Fatal(err)
+	}
+	c.run(2000, nil)
+	n.want(PeerReleased, 0)
+	for _, e := range n.events {
+		if e.Kind == PeerMessage {
+			t.Errorf("it hears %q", e.Message)
+		}
 	}
 }
 

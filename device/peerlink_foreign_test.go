@@ -21,6 +21,7 @@ type foreign struct {
 	byHash      bool
 	credential  []byte // in place of unit, where what is shown is not what is proven
 	suites      []byte
+	mute        func(payload []byte) bool // parts that are taken and not acknowledged
 
 	session, theirs []byte
 	number          byte
@@ -82,6 +83,9 @@ func (m *foreign) hear() {
 		if p[4]>>4 == p[4]&15 {
 			m.heard = append(m.heard, message{p[0], m.partial})
 			m.partial = nil
+		}
+		if m.mute != nil && m.mute(p) {
+			continue
 		}
 		m.n.peer.Receive(frame(append([]byte{0}, p[1:5]...)))
 		line = append(line, m.n.peer.Out()...)
@@ -274,6 +278,25 @@ func TestForeignPeer(t *testing.T) {
 				t.Errorf("%q", got)
 			}
 		}
+	}
+}
+
+// A Responder that goes on before it has acknowledged message_3 cannot pass over the Initiator's own pair_allowed.
+func TestMessage4TooEarly(t *testing.T) {
+	f := newField(t)
+	n := f.node(t, testFirst+1, Expected{})
+	m := f.newForeign(t, n, testFirst+2)
+	m.mute = func(p []byte) bool { return p[0] == 4 && p[4]>>4 == p[4]&15 }
+	if !m.respond() {
+		t.Fatalf("%v", m.heard)
+	}
+	m.seal(3)
+	if p := n.paired(); p.state != 1 {
+		t.Errorf("%+v", p)
+	}
+	n.collect()
+	if n.has(PeerReady, 0) || n.has(PeerReady, 1) {
+		t.Errorf("%v", n.events)
 	}
 }
 
