@@ -101,7 +101,8 @@ int bm_flash_append(const struct bm_port *port, unsigned page, enum bm_record_ki
             return BM_ERR_PORT;
         }
     }
-    return bm_flash_next(&end) && end.size == size && bm_equal(end.payload, payload, size) ? BM_OK : BM_ERR_PORT;
+    room += end.end; /* where the next one is to be: a record further on that says the same is not this one */
+    return bm_flash_next(&end) && end.end == room && end.size == size && bm_equal(end.payload, payload, size) ? BM_OK : BM_ERR_PORT;
 }
 
 /* The page that counts, and its mark, the highest there is; page B and 0 if neither has one. */
