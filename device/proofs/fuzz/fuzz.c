@@ -267,6 +267,14 @@ static size_t flash(const uint8_t *data, size_t size)
     }
     bm_pairing_read(&board, &pairing);
     expect(pairing.unit_size <= BM_UNIT_CERTIFICATE_MAX);
+    /* A page is written from its start and erased as a whole before it is begun, so nothing lies behind what is free in it. */
+    for (unsigned page = 0; page < BM_FLASH_PAGES; page++) {
+        struct bm_record r;
+        bm_flash_start(&r, &board, page);
+        while (bm_flash_next(&r)) {
+        }
+        memset(pages[page] + r.end, 0xFF, PAGE - r.end);
+    }
     struct bm_pairing next = pairing;
     next.state = BM_PAIRING_OPEN;
     next.unit_size = 0;
