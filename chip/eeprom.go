@@ -7,6 +7,9 @@ import (
 	"syscall"
 )
 
+// ErrImage: a file that holds no ATECC608's EEPROM.
+var ErrImage = errors.New("not an ATECC608's EEPROM")
+
 var errPowerCut = errors.New("supply cut")
 
 // eeprom is the chip's permanent memory. The image and the file, where there is one, are always equal.
@@ -46,7 +49,7 @@ func openEEPROM(path string, serial [9]byte) (_ *eeprom, err error) {
 	case imageSize:
 		_, err = f.ReadAt(e.image[:], 0)
 	default:
-		err = fmt.Errorf("%s has %d bytes, an ATECC608 image has %d", path, info.Size(), imageSize)
+		err = fmt.Errorf("%s has %d bytes, want %d: %w", path, info.Size(), imageSize, ErrImage)
 	}
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func (p *program) certShow() *cobra.Command {
 input. Of an order or a unit it also says which, as the profile has it. Nothing
 is verified. --json gives what 'birthmark cert convert --to json' writes.`,
 		Example: `  birthmark cert show certificates/02-1A-2B-00-00-00-00-01.c509`,
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly(1, "FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := p.readCertificate(args[0])
 			if err != nil {
@@ -82,7 +82,7 @@ func (p *program) certConvert() *cobra.Command {
 (type 2) has no X.509 form, since its signature covers the CBOR.`,
 		Example: `  birthmark cert convert certificates/order-1.pem --to c509 --out order-1.type3
   birthmark cert convert order-1.type3 --to pem`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly(1, "FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := p.readCertificate(args[0])
 			if err != nil {
@@ -113,7 +113,7 @@ any format; that says nothing about what the certificate may be used for.`,
 		Example: `  birthmark cert verify certificates/02-1A-2B-00-00-00-00-01.c509 \
     --order station/current.order --bundle bundle.cbor
   birthmark cert verify certificates/order-1.pem --issuer certificates/root.pem`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly(1, "FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case issuer != "" && !c.Flags().Changed("order"):

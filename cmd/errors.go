@@ -12,11 +12,13 @@ import (
 
 	"github.com/birthmark/birthmark/c509"
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/chip"
 	"github.com/birthmark/birthmark/device"
 	"github.com/birthmark/birthmark/fleet"
 	"github.com/birthmark/birthmark/hsm"
 	"github.com/birthmark/birthmark/ledger"
 	"github.com/birthmark/birthmark/link"
+	"github.com/birthmark/birthmark/link/sim"
 	"github.com/birthmark/birthmark/provision"
 )
 
@@ -88,6 +90,8 @@ var outcomes = []struct {
 	{fleet.ErrSilent, exitRetry, "run the same command again"},
 	{fleet.ErrNotProvisioned, exitPolicy, "provision it first: 'birthmark provision'"},
 	{fleet.ErrSameUnit, exitUsage, "name two units"},
+	{chip.ErrImage, exitUsage, "name another file, or put a copy of the right one in its place: a chip's EEPROM is not made anew over a file"},
+	{sim.ErrFile, exitUsage, "remove all files of this simulated unit, or put copies in their place: a unit is not repaired"},
 	{provision.ErrNotProvisioned, exitPolicy, "provision it first: 'birthmark provision'"},
 	{provision.ErrSameUnit, exitUsage, "give the ports of two units"},
 	{ca.ErrTest, exitPolicy, "a test authority's units must never be sold: give --test only where test units are wanted"},
@@ -119,6 +123,7 @@ var outcomes = []struct {
 	{ledger.ErrNotFound, exitLedger, "check the number; 'birthmark ledger show' lists the units"},
 	{ledger.ErrConflict, exitLedger, "look the unit up with 'birthmark ledger show' before anything else is done with it"},
 	{ledger.ErrVoid, exitLedger, "this unit was retired; its serial number is not used again"},
+	{ledger.ErrClosed, exitPolicy, "a finished unit keeps its serial number; what takes it back in the field is a status list"},
 	{ledger.ErrState, exitLedger, "look the unit up with 'birthmark ledger show'"},
 	{errLedger, exitLedger, "check the ledger's path, its permissions and its disk; an order that is in use never gets a new ledger"},
 

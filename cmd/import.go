@@ -24,7 +24,7 @@ and copies what contradicts nothing beside this station's own units. A serial
 number, a key or a chip that two certificates name is named with both of them,
 is not copied, and ends in exit code 9: it is proof that somebody signed twice.`,
 		Example: `  birthmark ledger import --config station/birthmark.yaml /media/stick/ledger.db`,
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly(1, "FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.withBook(ledger.Open, func(b *ledger.Book, anchor ca.Anchor) error {
 				other, err := ledger.OpenReadOnly(args[0], anchor.Hash())

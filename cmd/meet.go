@@ -45,7 +45,7 @@ unit has lost its record of whom it is paired with.`,
 		Example: `  birthmark fleet meet --dir units unit-01 unit-02
   birthmark fleet meet --dir units unit-03 unit-01 --hold unit-01
   birthmark fleet meet units/unit-01 units/unit-02 --impostor copied`,
-		Args: cobra.ExactArgs(2),
+		Args: exactly(2, "units"),
 		RunE: func(_ *cobra.Command, units []string) error {
 			r.Units = [2]string{filepath.Join(dir, units[0]), filepath.Join(dir, units[1])}
 			if r.Hold != "" {

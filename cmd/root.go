@@ -4,6 +4,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Streams are where a run reads and writes: the answer goes to Out, what is for people to Err.
@@ -107,9 +109,16 @@ ledger, 9 verification failed, 130 interrupted.`,
 	return c
 }
 
-// finish gives every command what all have in common: settings are loaded before it runs, and a group without a
-// subcommand is an error of usage, where cobra would print help and exit 0.
+// finish gives every command what all have in common: settings are loaded before it runs, a flag that has one value is
+// not given two, and a group without a subcommand is an error of usage, where cobra would print help and exit 0.
 func (p *program) finish(c *cobra.Command) {
+	for _, flags := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
+		flags.VisitAll(func(f *pflag.Flag) {
+			if _, many := f.Value.(pflag.SliceValue); !many {
+				f.Value = &single{Value: f.Value}
+			}
+		})
+	}
 	if run := c.RunE; run != nil {
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if err := p.load(c); err != nil {
@@ -124,6 +133,30 @@ func (p *program) finish(c *cobra.Command) {
 	}
 	for _, child := range c.Commands() {
 		p.finish(child)
+	}
+}
+
+// single is a flag's value that is given once: of two the later would count, and nobody would be told.
+type single struct {
+	pflag.Value
+	given bool
+}
+
+func (s *single) Set(text string) error {
+	if s.given {
+		return errors.New("it is given twice")
+	}
+	s.given = true
+	return s.Value.Set(text)
+}
+
+// exactly is for commands whose arguments are so many things of one kind.
+func exactly(n int, things string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return fmt.Errorf("want %d %s, not %d", n, things, len(args))
+		}
+		return nil
 	}
 }
 

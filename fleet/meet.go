@@ -107,7 +107,7 @@ func Meet(r MeetRequest) (_ *Meeting, err error) {
 		if m.Parties[i], err = look(boards[i]); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Units[i], err)
 		}
-		m.Parties[i].Name = filepath.Base(path)
+		m.Parties[i].Name = r.name(i)
 	}
 	m.Parties[1].Impostor = r.Impostor
 	for i, board := range boards {
@@ -132,7 +132,7 @@ func Meet(r MeetRequest) (_ *Meeting, err error) {
 
 func (r MeetRequest) check() error {
 	switch {
-	case filepath.Clean(r.Units[0]) == filepath.Clean(r.Units[1]):
+	case sim.Same(r.Units[0], r.Units[1]):
 		return fmt.Errorf("%s: %w", r.Units[0], ErrSameUnit)
 	case !slices.Contains([]Policy{Expected, Wired, Gesture}, r.Policy):
 		return fmt.Errorf("policy %q, want %s, %s or %s: %w", r.Policy, Expected, Wired, Gesture, ErrRange)
@@ -144,6 +144,14 @@ func (r MeetRequest) check() error {
 		return fmt.Errorf("a text of %d bytes, want at most %d: %w", len(r.Text), maxText, ErrRange)
 	}
 	return nil
+}
+
+// name is what a unit is called: the last element of its path, unless the other's is the same.
+func (r MeetRequest) name(i int) string {
+	if filepath.Base(r.Units[0]) == filepath.Base(r.Units[1]) {
+		return r.Units[i]
+	}
+	return filepath.Base(r.Units[i])
 }
 
 // policy is that of a unit's board, which expects to meet the other.

@@ -42,6 +42,7 @@ var (
 	ErrConflict       = errors.New("contradicts the ledger")
 	ErrExhausted      = errors.New("order is exhausted")
 	ErrVoid           = errors.New("unit is void")
+	ErrClosed         = errors.New("unit is finished")
 	ErrState          = errors.New("not in this state of the unit")
 	ErrClock          = errors.New("clock is behind the ledger")
 	ErrFull           = errors.New("disk is full, nothing was recorded")

@@ -144,7 +144,7 @@ func (b *Book) Unit(ctx context.Context, chip [9]byte) (Entry, error) {
 func (b *Book) Serial(ctx context.Context, serial uint64) (Entry, error) {
 	e, err := b.entry(ctx, "u.serial = ?1", bytes64(serial))
 	if err != nil {
-		return Entry{}, fmt.Errorf("look up serial %016x: %w", serial, err)
+		return Entry{}, fmt.Errorf("look up serial %s: %w", eui(serial), err)
 	}
 	return e, nil
 }

@@ -164,7 +164,7 @@ func (m *model) void(t *rapid.T) {
 	case e == nil:
 		want = ErrNotFound
 	case e.State == Closed:
-		want = ErrState
+		want = ErrClosed
 	}
 	m.wants(t, m.book.Void(context.Background(), serial, reason), want)
 	if want == nil && e.State != Void {

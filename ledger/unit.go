@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -44,17 +45,17 @@ func resume(known []Record, order uint16, unit UnitKey) (Reservation, error) {
 	for _, k := range known {
 		switch {
 		case k.Chip != unit.Chip:
-			return Reservation{}, fmt.Errorf("%w: its key belongs to chip %x, serial %016x", ErrConflict, k.Chip, k.Serial)
+			return Reservation{}, fmt.Errorf("%w: its key belongs to chip %x, serial %s", ErrConflict, k.Chip, eui(k.Serial))
 		case k.Key != unit.Key:
-			return Reservation{}, fmt.Errorf("%w: its chip has another key, serial %016x", ErrConflict, k.Serial)
+			return Reservation{}, fmt.Errorf("%w: its chip has another key, serial %s", ErrConflict, eui(k.Serial))
 		case k.Order != order:
-			return Reservation{}, fmt.Errorf("%w: it is serial %016x of order %d", ErrConflict, k.Serial, k.Order)
+			return Reservation{}, fmt.Errorf("%w: it is serial %s of order %d", ErrConflict, eui(k.Serial), k.Order)
 		case k.State == Void:
-			return Reservation{}, fmt.Errorf("serial %016x: %w", k.Serial, ErrVoid)
+			return Reservation{}, fmt.Errorf("serial %s: %w", eui(k.Serial), ErrVoid)
 		}
 	}
 	if known[0].Station != "" {
-		return Reservation{}, fmt.Errorf("%w: station %q made it serial %016x", ErrConflict, known[0].Station, known[0].Serial)
+		return Reservation{}, fmt.Errorf("%w: station %q made it serial %s", ErrConflict, known[0].Station, eui(known[0].Serial))
 	}
 	return known[0].Reservation, nil
 }
@@ -102,7 +103,7 @@ SELECT fingerprint, first, count, (SELECT max(serial) FROM units WHERE order_num
 	r.Serial = uint64(first) + used
 	elsewhere, err := find(ctx, tx, "u.serial = ?1", bytes64(r.Serial))
 	if err == nil && len(elsewhere) > 0 {
-		err = fmt.Errorf("%w: station %q used serial %016x of this order for chip %x", ErrDouble, elsewhere[0].Station, r.Serial, elsewhere[0].Chip)
+		err = fmt.Errorf("%w: station %q used serial %s of this order for chip %x", ErrDouble, elsewhere[0].Station, eui(r.Serial), elsewhere[0].Chip)
 	}
 	return err
 }
@@ -136,7 +137,7 @@ func (b *Book) Commit(ctx context.Context, serial uint64, certificate, x509 []by
 		return b.commit(ctx, tx, &e)
 	})
 	if err != nil {
-		return Entry{}, fmt.Errorf("commit serial %016x: %w", serial, err)
+		return Entry{}, fmt.Errorf("commit serial %s: %w", eui(serial), err)
 	}
 	return e, nil
 }
@@ -198,14 +199,14 @@ func (b *Book) CloseUnit(ctx context.Context, serial uint64, receipt []byte, now
 		return record(ctx, tx, t, ending(Closed, serial, at, receipt))
 	})
 	if err != nil {
-		return fmt.Errorf("close serial %016x: %w", serial, err)
+		return fmt.Errorf("close serial %s: %w", eui(serial), err)
 	}
 	return nil
 }
 
 // Void sets a unit aside for good. Its serial number is not used again and its certificate, if any, stays in the log. A
 // void unit stays as it is, with its first reason. The event's time is the newest that the book was told before. The
-// error wraps ErrNotFound, or ErrState for a closed unit.
+// error wraps ErrNotFound, or ErrClosed for a finished unit.
 func (b *Book) Void(ctx context.Context, serial uint64, reason string) error {
 	err := b.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		known, err := live(ctx, tx, serial)
@@ -216,7 +217,7 @@ func (b *Book) Void(ctx context.Context, serial uint64, reason string) error {
 			return err
 		}
 		if known[0].State == Closed {
-			return fmt.Errorf("%w: it is closed", ErrState)
+			return ErrClosed
 		}
 		t, err := b.tip(ctx, tx)
 		if err != nil {
@@ -225,9 +226,14 @@ func (b *Book) Void(ctx context.Context, serial uint64, reason string) error {
 		return record(ctx, tx, t, ending(Void, serial, t.time, []byte(reason)))
 	})
 	if err != nil {
-		return fmt.Errorf("void serial %016x: %w", serial, err)
+		return fmt.Errorf("retire %s: %w", eui(serial), err)
 	}
 	return nil
+}
+
+// eui is a serial number as labels and commands have it.
+func eui(serial uint64) string {
+	return strings.ReplaceAll(fmt.Sprintf("% X", bytes64(serial)), " ", "-")
 }
 
 // ending is the journal line that closes or voids a unit.

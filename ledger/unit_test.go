@@ -144,7 +144,7 @@ func TestStates(t *testing.T) {
 		}, [...]error{ErrNotFound, ErrState, nil, ErrConflict, ErrVoid}},
 		{"void", func(b *Book, serial uint64) error {
 			return b.Void(ctx, serial, "second reason")
-		}, [...]error{ErrNotFound, nil, nil, ErrState, nil}},
+		}, [...]error{ErrNotFound, nil, nil, ErrClosed, nil}},
 	}
 	for _, step := range steps {
 		for from, want := range step.want {

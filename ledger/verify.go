@@ -32,7 +32,7 @@ func (b *Book) Verify(ctx context.Context, check func(Entry) error) (Report, err
 				return nil
 			}
 			if err := check(e); err != nil {
-				return fmt.Errorf("certificate of serial %016x: %w", e.Serial, err)
+				return fmt.Errorf("certificate of serial %s: %w", eui(e.Serial), err)
 			}
 			return nil
 		})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -64,6 +65,19 @@ func (b *Board) Close() error {
 	return errors.Join(errs...)
 }
 
+// Same reports whether both paths lead to the files of one unit.
+func Same(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	one, err := os.Stat(a + suffixes[0])
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b + suffixes[0])
+	return err == nil && os.SameFile(one, other)
+}
+
 // Copy copies the files of the unit whose port would be at path, its chip's private keys among them, for another unit at to.
 func Copy(path, to string) error {
 	for _, suffix := range suffixes {
@@ -96,7 +110,7 @@ func readImage(path string) (image device.Image, err error) {
 		return image, err
 	}
 	if err := cbor.Unmarshal(data, &image); err != nil {
-		return image, fmt.Errorf("%s is not a simulated unit's image: %w", path, err)
+		return image, fmt.Errorf("%s: %w: %w", path, ErrFile, err)
 	}
 	return image, nil
 }

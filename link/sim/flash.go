@@ -15,6 +15,9 @@ const (
 	programUnit = 8    // bytes, each programmed once between erasures
 )
 
+// ErrFile: a file that is not what a simulated unit keeps under its name.
+var ErrFile = errors.New("not a simulated unit's file")
+
 var errPowerCut = errors.New("power is cut")
 
 // flash is the microcontroller's flash in a file, pages one after the other.
@@ -33,7 +36,7 @@ func openFlash(path string, cut func() bool) (*flash, error) {
 	if err == nil && info.Size() == 0 {
 		_, err = file.WriteAt(bytes.Repeat([]byte{0xFF}, flashPages*pageSize), 0)
 	} else if err == nil && info.Size() != flashPages*pageSize {
-		err = fmt.Errorf("%s has %d bytes, a flash has %d", path, info.Size(), flashPages*pageSize)
+		err = fmt.Errorf("%s has %d bytes, want %d: %w", path, info.Size(), flashPages*pageSize, ErrFile)
 	}
 	if err != nil {
 		file.Close()
