@@ -412,7 +412,7 @@ func TestVerifyChecksEachCertificate(t *testing.T) {
 		return nil
 	})
 	wantError(t, err, forged)
-	if !strings.Contains(err.Error(), "serial 8000000000010001") {
+	if !strings.Contains(err.Error(), "serial 80-00-00-00-00-01-00-01") {
 		t.Errorf("%q does not name the serial number", err)
 	}
 }
