@@ -149,9 +149,10 @@ func (d *Device) tick() {
 	if !d.awake {
 		return
 	}
-	now := d.now()
-	d.uptime += now.Sub(d.seen)
-	d.seen = now
+	if now := d.now(); now.After(d.seen) {
+		d.uptime += now.Sub(d.seen)
+		d.seen = now
+	}
 	if d.uptime >= d.watchdog() {
 		d.Sleep()
 	}
@@ -248,8 +249,10 @@ func (d *Device) watchdog() time.Duration {
 // spend lets a command's time pass, for the chip whole and for the host scaled.
 func (d *Device) spend(takes time.Duration) {
 	d.uptime += takes
-	if d.scale > 0 {
-		d.sleep(time.Duration(float64(takes) * d.scale))
-	}
 	d.seen = d.now()
+	if d.scale > 0 {
+		real := time.Duration(float64(takes) * d.scale)
+		d.sleep(real)
+		d.seen = d.seen.Add(real)
+	}
 }

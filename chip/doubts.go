@@ -111,4 +111,7 @@ func countMatch(b byte) (slot int, enabled bool) { return int(b >> 4), b&1 != 0 
 //     message is in MsgDigBuf.
 //   - buffer: an ephemeral key in TempKey is good for ECDH alone; as message, AES key or nonce it is an
 //     execution error. A command that is refused leaves TempKey and MsgDigBuf as they are.
+//   - SingleWire: after an illegal token the chip sleeps at once, and one that waits for the rest of a group does so
+//     for ever; silicon sleeps in both cases after a time that public documents do not give. The response is there
+//     for every transmit flag until the next command, idle, sleep or wake.
 //   - encodeCounter: the arrangement within a counter's 8 bytes.
