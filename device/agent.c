@@ -26,44 +26,10 @@ enum {
     REQUEST_ITEMS = 3,    /* session, sequence, verb */
     REPLY_ITEMS = 5,      /* session, sequence, verb, status, serial */
     DIGITAL_SIGNATURE = 1, /* keyUsage */
+    ARGUMENTS_MAX = 4,
     CHECK_OBJECT = 17,     /* these two go on from enum bm_peer_check */
     CHECK_OLD = 18
 };
-
-/* What the station sent, and where the reply goes. */
-struct call {
-    uint32_t items;
-    uint32_t session;
-    uint32_t sequence;
-    uint32_t verb;
-    uint8_t *request; /* BM_REQUEST_SIZE bytes, free once the arguments are no longer needed */
-    struct bm_reader arguments;
-    struct bm_writer reply;
-};
-
-/* How a verb ended; detail counts when status is not OK. */
-struct outcome {
-    uint8_t status;
-    uint8_t detail;
-};
-
-static const struct outcome good = {OK, 0};
-
-static struct outcome refuse(enum reply_status status, unsigned detail)
-{
-    return (struct outcome){(uint8_t)status, (uint8_t)detail};
-}
-
-/* 1 if so many arguments were read, all good, and nothing follows. */
-static int parsed(const struct call *c, unsigned arguments)
-{
-    return c->items == REQUEST_ITEMS + arguments && bm_read_end(&c->arguments) == BM_OK;
-}
-
-static struct outcome chip_failed(const struct bm_agent *a)
-{
-    return refuse(CHIP, a->chip->status);
-}
 
 /* Where the unit stands, as its chip and flash say at this moment: nothing is remembered between requests. */
 struct survey {
@@ -73,9 +39,41 @@ struct survey {
     uint8_t key[BM_KEY_SIZE]; /* from BM_UNIT_PREPARED on */
 };
 
+/* An argument of a verb. */
+struct argument {
+    uint32_t size;        /* or the value, of a uint */
+    const uint8_t *bytes; /* in the request */
+};
+
+/* What the station sent, and where the reply goes. */
+struct call {
+    uint32_t items;
+    uint32_t session;
+    uint32_t sequence;
+    uint32_t verb;
+    uint8_t *request; /* BM_REQUEST_SIZE bytes, free once the arguments are no longer needed */
+    struct bm_reader reader;
+    struct argument arguments[ARGUMENTS_MAX];
+    struct survey unit;
+    struct bm_writer reply;
+};
+
+/* How a verb ended: OK, or another status and its detail, which refuse packs. */
+typedef unsigned outcome;
+
+static outcome refuse(enum reply_status status, unsigned detail)
+{
+    return (unsigned)status | detail << 8;
+}
+
+static outcome chip_failed(const struct bm_agent *a)
+{
+    return refuse(CHIP, a->chip->status);
+}
+
 /* The chip's part of a survey, which never says BM_UNIT_INSTALLED: that takes the certificates. The reply's buffer is free
  * until begin, and spares the stack a zone. */
-static struct outcome survey_chip(struct bm_agent *a, struct survey *s)
+static outcome survey_chip(struct bm_agent *a, struct survey *s)
 {
     uint8_t *zone = a->reply;
 
@@ -85,17 +83,17 @@ static struct outcome survey_chip(struct bm_agent *a, struct survey *s)
     bm_atecc608_serial(zone, a->serial);
     bm_copy(s->revision, zone + BM_ATECC608_AT_REVISION, REVISION_SIZE);
     bm_copy(s->locks, zone + BM_ATECC608_AT_LOCKS, LOCKS_SIZE);
-    return bm_atecc608_state(a->chip, zone, &s->state, s->key) == BM_OK ? good : chip_failed(a);
+    return bm_atecc608_state(a->chip, zone, &s->state, s->key) == BM_OK ? OK : chip_failed(a);
 }
 
 /* A prepared unit is installed if what it stores would pass install's checks again. */
-static struct outcome judge(const struct bm_agent *a, struct survey *s)
+static outcome judge(const struct bm_agent *a, struct survey *s)
 {
     const struct bm_identity *stored = a->identity;
     const uint8_t *anchor = bm_installed_anchor(a->port);
 
     if (anchor == NULL) {
-        return good;
+        return OK;
     }
     struct bm_birth birth = {
         .anchor = anchor,
@@ -109,191 +107,151 @@ static struct outcome judge(const struct bm_agent *a, struct survey *s)
     if (status == BM_OK) {
         s->state = BM_UNIT_INSTALLED;
     }
-    return status == BM_ERR_PORT ? chip_failed(a) : good;
+    return status == BM_ERR_PORT ? chip_failed(a) : OK;
 }
 
 /* The whole survey, and the identity as slot 8 has it at this moment. */
-static struct outcome survey(struct bm_agent *a, struct survey *s)
+static outcome survey(struct bm_agent *a, struct survey *s)
 {
-    struct outcome o = survey_chip(a, s);
+    outcome o = survey_chip(a, s);
 
     bm_wipe(a->identity, sizeof *a->identity);
-    if (o.status != OK || (s->state != BM_UNIT_PREPARED && s->state != BM_UNIT_SEALED)) {
+    if (o != OK || (s->state != BM_UNIT_PREPARED && s->state != BM_UNIT_SEALED)) {
         return o;
     }
     if (bm_installed_load(a->chip, a->identity) != BM_OK) {
         return chip_failed(a);
     }
-    return s->state == BM_UNIT_PREPARED && a->identity->id_size > 0 ? judge(a, s) : good;
+    return s->state == BM_UNIT_PREPARED && a->identity->id_size > 0 ? judge(a, s) : OK;
+}
+
+static void put(struct call *c, enum bm_major major, uint32_t argument)
+{
+    bm_write(&c->reply, major, argument);
+}
+
+static void put_bytes(struct call *c, const uint8_t *bytes, size_t size)
+{
+    bm_write_string(&c->reply, BM_BYTES, bytes, size);
 }
 
 /* Start a reply of status OK or, with one result, of another. */
 static void begin(const struct bm_agent *a, struct call *c, unsigned status, unsigned results)
 {
-    bm_write(&c->reply, BM_ARRAY, REPLY_ITEMS + results);
-    bm_write(&c->reply, BM_UINT, c->session);
-    bm_write(&c->reply, BM_UINT, c->sequence);
-    bm_write(&c->reply, BM_NINT, c->verb - 1); /* -verb */
-    bm_write(&c->reply, BM_UINT, status);
-    bm_write_string(&c->reply, BM_BYTES, a->serial, BM_CHIP_SERIAL_SIZE);
+    put(c, BM_ARRAY, REPLY_ITEMS + results);
+    put(c, BM_UINT, c->session);
+    put(c, BM_UINT, c->sequence);
+    put(c, BM_NINT, c->verb - 1); /* -verb */
+    put(c, BM_UINT, status);
+    put_bytes(c, a->serial, BM_CHIP_SERIAL_SIZE);
 }
 
 /* The last result of both hello and seal. */
-static void write_closed(const struct bm_agent *a, struct call *c)
+static void put_closed(const struct bm_agent *a, struct call *c)
 {
-    bm_write(&c->reply, BM_SIMPLE, a->board->debug_closed(a->board->user) ? BM_TRUE : BM_FALSE);
+    put(c, BM_SIMPLE, a->board->debug_closed(a->board->user) ? BM_TRUE : BM_FALSE);
 }
 
-static struct outcome hello(struct bm_agent *a, struct call *c)
+static outcome hello(struct bm_agent *a, struct call *c)
 {
     const struct bm_identity *stored = a->identity;
-    struct survey s;
+    const struct bm_image *image = a->image;
     struct bm_pairing pairing;
 
-    if (!parsed(c, 0)) {
-        return refuse(MALFORMED, 0);
-    }
-    struct outcome o = survey(a, &s);
-    if (o.status != OK) {
-        return o;
-    }
     bm_pairing_read(a->port, &pairing);
     begin(a, c, OK, 12);
-    bm_write(&c->reply, BM_UINT, PROTOCOL);
-    bm_write_string(&c->reply, BM_BYTES, s.revision, REVISION_SIZE);
-    bm_write_string(&c->reply, BM_BYTES, a->image->firmware_hash, BM_HASH_SIZE);
-    bm_write_string(&c->reply, BM_BYTES, a->image->anchor_hash, BM_HASH_SIZE);
-    bm_write(&c->reply, BM_UINT, a->image->product);
-    bm_write(&c->reply, BM_ARRAY, a->image->peer_count);
-    for (unsigned i = 0; i < a->image->peer_count; i++) {
-        bm_write(&c->reply, BM_UINT, a->image->peers[i]);
+    put(c, BM_UINT, PROTOCOL);
+    put_bytes(c, c->unit.revision, REVISION_SIZE);
+    put_bytes(c, image->firmware_hash, BM_HASH_SIZE);
+    put_bytes(c, image->anchor_hash, BM_HASH_SIZE);
+    put(c, BM_UINT, image->product);
+    put(c, BM_ARRAY, image->peer_count);
+    for (unsigned i = 0; i < image->peer_count; i++) {
+        put(c, BM_UINT, image->peers[i]);
     }
-    bm_write(&c->reply, BM_UINT, s.state);
-    bm_write_string(&c->reply, BM_BYTES, s.locks, LOCKS_SIZE);
-    bm_write_string(&c->reply, BM_BYTES, stored->id + stored->order_at, stored->order_size);
-    bm_write_string(&c->reply, BM_BYTES, stored->id + stored->unit_at, stored->unit_size);
+    put(c, BM_UINT, c->unit.state);
+    put_bytes(c, c->unit.locks, LOCKS_SIZE);
+    put_bytes(c, stored->id + stored->order_at, stored->order_size);
+    put_bytes(c, stored->id + stored->unit_at, stored->unit_size);
     if (pairing.state == BM_PAIRING_FAULT) {
-        bm_write(&c->reply, BM_SIMPLE, BM_NULL);
+        put(c, BM_SIMPLE, BM_NULL);
     } else {
-        bm_write(&c->reply, BM_UINT, pairing.generation);
+        put(c, BM_UINT, pairing.generation);
     }
-    write_closed(a, c);
-    return good;
+    put_closed(a, c);
+    return OK;
 }
 
-static struct outcome prepare(struct bm_agent *a, struct call *c)
+static outcome prepare(struct bm_agent *a, struct call *c)
 {
     uint8_t *zone = c->request;
-    struct survey s;
 
-    if (!parsed(c, 0)) {
-        return refuse(MALFORMED, 0);
-    }
-    struct outcome o = survey_chip(a, &s);
-    if (o.status != OK) {
-        return o;
-    }
-    if (s.state == BM_UNIT_SEALED) {
-        return refuse(STATE, s.state);
-    }
     int status = bm_atecc608_prepare(a->chip, zone);
     if (status != BM_OK) {
         return status == BM_ERR_STATE ? refuse(CONFIGURATION, 0) : chip_failed(a);
     }
     begin(a, c, OK, 1);
-    bm_write_string(&c->reply, BM_BYTES, zone, BM_ATECC608_ZONE_SIZE);
-    return good;
+    put_bytes(c, zone, BM_ATECC608_ZONE_SIZE);
+    return OK;
 }
 
-/* Prove and install want a key and an open slot 8, whatever the slot holds. */
-static struct outcome expect_prepared(struct bm_agent *a, struct survey *s)
+/* Start a statement (docs/formats.md) in the reply's buffer, which is free until begin: its title, the station's challenge. */
+static void begin_statement(struct bm_agent *a, struct call *c, const char *title, size_t title_size, unsigned items)
 {
-    struct outcome o = survey_chip(a, s);
-
-    return o.status == OK && s->state != BM_UNIT_PREPARED ? refuse(STATE, s->state) : o;
+    bm_write_start(&c->reply, a->reply, BM_REPLY_MAX);
+    put(c, BM_ARRAY, items);
+    bm_write_string(&c->reply, BM_TEXT, title, title_size);
+    put_bytes(c, c->arguments[0].bytes, CHALLENGE_SIZE);
 }
 
-/* Start a statement (docs/formats.md) in the reply's buffer, which is free until begin. */
-static void begin_statement(struct bm_agent *a, struct bm_writer *w, const char *title, size_t title_size, unsigned items)
-{
-    bm_write_start(w, a->reply, BM_REPLY_MAX);
-    bm_write(w, BM_ARRAY, items);
-    bm_write_string(w, BM_TEXT, title, title_size);
-}
-
-static int sign_statement(const struct bm_agent *a, const struct bm_writer *w, uint8_t signature[BM_SIGNATURE_SIZE])
+/* Sign the statement; the reply begins where it lay. */
+static int sign_statement(struct bm_agent *a, struct call *c, uint8_t signature[BM_SIGNATURE_SIZE])
 {
     uint8_t digest[BM_HASH_SIZE];
 
-    bm_sha256(digest, w->out, w->len);
+    bm_sha256(digest, a->reply, c->reply.len);
+    bm_write_start(&c->reply, a->reply, BM_REPLY_MAX);
     return a->port->sign(a->port->user, digest, signature);
 }
 
-static struct outcome prove(struct bm_agent *a, struct call *c)
+static outcome prove(struct bm_agent *a, struct call *c)
 {
     static const char title[] = "birthmark possession 1";
     uint8_t signature[BM_SIGNATURE_SIZE];
-    struct survey s;
-    struct bm_writer w;
 
-    const uint8_t *challenge = bm_read_bytes(&c->arguments, CHALLENGE_SIZE);
-    const uint8_t *order_name = bm_read_bytes(&c->arguments, BM_ORDER_NAME_SIZE);
-    bm_read_expect(&c->arguments, BM_UINT, DIGITAL_SIGNATURE);
-    if (!parsed(c, 3)) {
+    if (c->arguments[2].size != DIGITAL_SIGNATURE) {
         return refuse(MALFORMED, 0);
     }
-    struct outcome o = expect_prepared(a, &s);
-    if (o.status != OK) {
-        return o;
-    }
-    begin_statement(a, &w, title, sizeof title - 1, 7);
-    bm_write_string(&w, BM_BYTES, challenge, CHALLENGE_SIZE);
-    bm_write_string(&w, BM_BYTES, order_name, BM_ORDER_NAME_SIZE);
-    bm_write_string(&w, BM_BYTES, a->serial, BM_CHIP_SERIAL_SIZE);
-    bm_write_string(&w, BM_BYTES, a->image->firmware_hash, BM_HASH_SIZE);
-    bm_write(&w, BM_UINT, DIGITAL_SIGNATURE);
-    bm_write_string(&w, BM_BYTES, s.key, BM_KEY_SIZE);
-    if (sign_statement(a, &w, signature) != BM_OK) {
+    begin_statement(a, c, title, sizeof title - 1, 7);
+    put_bytes(c, c->arguments[1].bytes, BM_ORDER_NAME_SIZE);
+    put_bytes(c, a->serial, BM_CHIP_SERIAL_SIZE);
+    put_bytes(c, a->image->firmware_hash, BM_HASH_SIZE);
+    put(c, BM_UINT, DIGITAL_SIGNATURE);
+    put_bytes(c, c->unit.key, BM_KEY_SIZE);
+    if (sign_statement(a, c, signature) != BM_OK) {
         return chip_failed(a);
     }
     begin(a, c, OK, 3);
-    bm_write_string(&c->reply, BM_BYTES, s.key, BM_KEY_SIZE);
-    bm_write(&c->reply, BM_SIMPLE, BM_NULL); /* no attestation */
-    bm_write_string(&c->reply, BM_BYTES, signature, BM_SIGNATURE_SIZE);
-    return good;
+    put_bytes(c, c->unit.key, BM_KEY_SIZE);
+    put(c, BM_SIMPLE, BM_NULL); /* no attestation */
+    put_bytes(c, signature, BM_SIGNATURE_SIZE);
+    return OK;
 }
 
-/* The digest of size bytes as a byte string. */
-static void write_digest(struct bm_writer *w, const uint8_t *bytes, size_t size)
-{
-    uint8_t digest[BM_HASH_SIZE];
-
-    bm_sha256(digest, bytes, size);
-    bm_write_string(w, BM_BYTES, digest, BM_HASH_SIZE);
-}
-
-static struct outcome install(struct bm_agent *a, struct call *c)
+static outcome install(struct bm_agent *a, struct call *c)
 {
     static const char title[] = "birthmark installed 1";
-    uint8_t signature[BM_SIGNATURE_SIZE];
-    struct survey s;
-    struct bm_birth birth;
-    struct bm_writer w;
+    const struct argument *given = c->arguments; /* challenge, anchor, order, unit */
+    uint8_t bytes[BM_SIGNATURE_SIZE];
+    struct bm_birth birth = {
+        .anchor = given[1].bytes,
+        .order = given[2].bytes,
+        .order_size = given[2].size,
+        .unit = given[3].bytes,
+        .unit_size = given[3].size,
+        .key = c->unit.key,
+    };
 
-    const uint8_t *challenge = bm_read_bytes(&c->arguments, CHALLENGE_SIZE);
-    birth.anchor = bm_read_bytes(&c->arguments, BM_ANCHOR_SIZE);
-    birth.order_size = bm_read(&c->arguments, BM_BYTES);
-    birth.order = bm_read_raw(&c->arguments, birth.order_size);
-    birth.unit_size = bm_read(&c->arguments, BM_BYTES);
-    birth.unit = bm_read_raw(&c->arguments, birth.unit_size);
-    birth.key = s.key;
-    if (!parsed(c, 4)) {
-        return refuse(MALFORMED, 0);
-    }
-    struct outcome o = expect_prepared(a, &s);
-    if (o.status != OK) {
-        return o;
-    }
     int check = bm_trust(a->port, a->image, &birth);
     if (check != BM_OK) {
         return check == BM_ERR_PORT ? chip_failed(a) : refuse(REFUSED, (unsigned)check);
@@ -305,36 +263,25 @@ static struct outcome install(struct bm_agent *a, struct call *c)
         return chip_failed(a);
     }
     /* What was read back is what came, byte for byte, so the hashes of either are the same. */
-    begin_statement(a, &w, title, sizeof title - 1, 6);
-    bm_write_string(&w, BM_BYTES, challenge, CHALLENGE_SIZE);
-    bm_write_string(&w, BM_BYTES, a->serial, BM_CHIP_SERIAL_SIZE);
-    write_digest(&w, birth.anchor, BM_ANCHOR_SIZE);
-    write_digest(&w, birth.order, birth.order_size);
-    write_digest(&w, birth.unit, birth.unit_size);
-    if (sign_statement(a, &w, signature) != BM_OK) {
+    begin_statement(a, c, title, sizeof title - 1, 6);
+    put_bytes(c, a->serial, BM_CHIP_SERIAL_SIZE);
+    for (unsigned i = 1; i < ARGUMENTS_MAX; i++) {
+        bm_sha256(bytes, given[i].bytes, given[i].size);
+        put_bytes(c, bytes, BM_HASH_SIZE);
+    }
+    if (sign_statement(a, c, bytes) != BM_OK) {
         return chip_failed(a);
     }
     begin(a, c, OK, 1);
-    bm_write_string(&c->reply, BM_BYTES, signature, BM_SIGNATURE_SIZE);
-    return good;
+    put_bytes(c, bytes, BM_SIGNATURE_SIZE);
+    return OK;
 }
 
-static struct outcome seal(struct bm_agent *a, struct call *c)
+static outcome seal(struct bm_agent *a, struct call *c)
 {
     uint8_t *zone = c->request;
-    struct survey s;
     struct bm_pairing pairing;
 
-    if (!parsed(c, 0)) {
-        return refuse(MALFORMED, 0);
-    }
-    struct outcome o = survey(a, &s);
-    if (o.status != OK) {
-        return o;
-    }
-    if (s.state != BM_UNIT_INSTALLED) {
-        return refuse(STATE, s.state);
-    }
     bm_pairing_read(a->port, &pairing);
     if (pairing.state == BM_PAIRING_FAULT) {
         pairing.state = BM_PAIRING_OPEN;
@@ -347,20 +294,17 @@ static struct outcome seal(struct bm_agent *a, struct call *c)
         return refuse(FLASH, 0); /* where a microcontroller keeps its debug lock */
     }
     /* Last, so that it alone says "sealed". */
-    if (bm_atecc608_lock_slot(a->chip) != BM_OK) {
-        return chip_failed(a);
-    }
-    if (bm_atecc608_zone(a->chip, zone) != BM_OK) {
+    if (bm_atecc608_lock_slot(a->chip) != BM_OK || bm_atecc608_zone(a->chip, zone) != BM_OK) {
         return chip_failed(a);
     }
     begin(a, c, OK, 3);
-    bm_write_string(&c->reply, BM_BYTES, zone + BM_ATECC608_AT_LOCKS, LOCKS_SIZE);
-    bm_write(&c->reply, BM_UINT, pairing.generation);
-    write_closed(a, c);
-    return good;
+    put_bytes(c, zone + BM_ATECC608_AT_LOCKS, LOCKS_SIZE);
+    put(c, BM_UINT, pairing.generation);
+    put_closed(a, c);
+    return OK;
 }
 
-/* How a step of the handshake ended: not the agent's struct outcome, since a peer that is refused is no request that is. */
+/* How a step of the handshake ended: no outcome, since a peer that is refused is no request that is. */
 enum { GO_ON = 0, COMPLETE = 1, FAILED = 2 };
 
 static int resolve(void *user, unsigned attempt, const uint8_t *id, size_t id_size, struct bm_peer *peer)
@@ -382,21 +326,27 @@ static int resolve(void *user, unsigned attempt, const uint8_t *id, size_t id_si
     return BM_OK;
 }
 
-static struct outcome start_handshake(struct bm_agent *a, int role)
+static outcome not_now(struct bm_agent *a, struct call *c)
+{
+    outcome o = survey(a, &c->unit);
+
+    return o == OK ? refuse(STATE, c->unit.state) : o;
+}
+
+static outcome start_handshake(struct bm_agent *a, struct call *c, int role)
 {
     static const uint8_t suites[] = {2, 3};
     static const uint8_t connection[] = {0x00};
     const struct bm_identity *own = a->identity;
-    struct survey s;
 
-    struct outcome o = survey(a, &s);
-    if (o.status != OK) {
+    outcome o = survey(a, &c->unit);
+    if (o != OK) {
         return o;
     }
-    if ((s.state != BM_UNIT_INSTALLED && s.state != BM_UNIT_SEALED) || own->id_size == 0) {
-        return refuse(STATE, s.state);
+    if ((c->unit.state != BM_UNIT_INSTALLED && c->unit.state != BM_UNIT_SEALED) || own->id_size == 0) {
+        return refuse(STATE, c->unit.state);
     }
-    a->mode = s.state == BM_UNIT_INSTALLED ? BM_TRUST_STATION : BM_TRUST_UNIT;
+    a->mode = c->unit.state == BM_UNIT_INSTALLED ? BM_TRUST_STATION : BM_TRUST_UNIT;
     a->check = BM_OK;
     a->config = (struct bm_edhoc_config){
         .port = a->port,
@@ -409,7 +359,7 @@ static struct outcome start_handshake(struct bm_agent *a, int role)
         .connection = connection,
         .connection_size = sizeof connection,
     };
-    return bm_edhoc_start(&a->handshake, &a->config, role) == BM_OK ? good : chip_failed(a);
+    return bm_edhoc_start(&a->handshake, &a->config, role) == BM_OK ? OK : chip_failed(a);
 }
 
 static void end_handshake(struct bm_agent *a)
@@ -418,50 +368,33 @@ static void end_handshake(struct bm_agent *a)
     a->awaited = 0;
 }
 
-static struct outcome not_now(struct bm_agent *a)
+static outcome handshake(struct bm_agent *a, struct call *c)
 {
-    struct survey s;
-
-    struct outcome o = survey(a, &s);
-    return o.status == OK ? refuse(STATE, s.state) : o;
-}
-
-/* Read message number and write the one that follows, both in the request's buffer. */
-static int step(struct bm_agent *a, struct call *c, uint32_t number, size_t at, size_t size, size_t *len)
-{
-    int status = BM_OK;
-
-    if (number > 0) {
-        status = bm_edhoc_read(&a->handshake, c->request + at, size);
-    }
-    if (status == BM_OK && number < 4) {
-        status = bm_edhoc_write(&a->handshake, c->request, BM_REQUEST_MAX, len);
-    }
-    return status;
-}
-
-static struct outcome handshake(struct bm_agent *a, struct call *c)
-{
+    uint32_t number = c->arguments[0].size;
+    uint32_t size = c->arguments[1].size;
     unsigned result = FAILED;
+    int status = BM_OK;
     size_t len = 0;
 
-    uint32_t number = bm_read(&c->arguments, BM_UINT);
-    uint32_t size = bm_read(&c->arguments, BM_BYTES);
-    size_t at = c->arguments.at;
-    (void)bm_read_raw(&c->arguments, size);
-    if (!parsed(c, 2) || number > 4 || (number == 0) != (size == 0)) {
+    if (number > 4 || (number == 0) != (size == 0)) {
         return refuse(MALFORMED, 0);
     }
     if (number <= 1) {
-        struct outcome o = start_handshake(a, number == 0 ? BM_INITIATOR : BM_RESPONDER);
-        if (o.status != OK) {
+        outcome o = start_handshake(a, c, number == 0 ? BM_INITIATOR : BM_RESPONDER);
+        if (o != OK) {
             return o;
         }
     } else if (number != a->awaited) {
         end_handshake(a);
-        return not_now(a);
+        return not_now(a, c);
     }
-    int status = step(a, c, number, at, size, &len);
+    /* Message number is read, and the one that follows written, both in the request's buffer. */
+    if (number > 0) {
+        status = bm_edhoc_read(&a->handshake, c->request + (c->reader.size - size), size);
+    }
+    if (status == BM_OK && number < 4) {
+        status = bm_edhoc_write(&a->handshake, c->request, BM_REQUEST_MAX, &len);
+    }
     if (status == BM_ERR_PORT) {
         end_handshake(a);
         return chip_failed(a);
@@ -477,18 +410,18 @@ static struct outcome handshake(struct bm_agent *a, struct call *c)
         end_handshake(a);
     }
     begin(a, c, OK, 3);
-    bm_write(&c->reply, BM_UINT, result);
-    bm_write_string(&c->reply, BM_BYTES, c->request, len);
-    bm_write(&c->reply, BM_UINT, a->check);
-    return good;
+    put(c, BM_UINT, result);
+    put_bytes(c, c->request, len);
+    put(c, BM_UINT, a->check);
+    return OK;
 }
 
 /* What the trust store makes of a signed object; a refusal carries a check of docs/wire.md, status 6. */
-static struct outcome judged(const struct bm_agent *a, int status)
+static outcome judged(const struct bm_agent *a, int status)
 {
     switch (status) {
     case BM_OK:
-        return good;
+        return OK;
     case BM_ERR_MALFORMED:
         return refuse(MALFORMED, 0);
     case BM_ERR_AUTH:
@@ -503,7 +436,7 @@ static struct outcome judged(const struct bm_agent *a, int status)
 }
 
 /* The image's anchor, which links continue. A unit whose order is of a later root is given both before install. */
-static struct outcome take_anchor(const struct bm_agent *a, const uint8_t anchor[BM_ANCHOR_SIZE])
+static outcome take_anchor(const struct bm_agent *a, const uint8_t anchor[BM_ANCHOR_SIZE])
 {
     uint8_t digest[BM_HASH_SIZE];
 
@@ -511,71 +444,49 @@ static struct outcome take_anchor(const struct bm_agent *a, const uint8_t anchor
     if (!bm_equal(digest, a->image->anchor_hash, BM_HASH_SIZE)) {
         return refuse(REFUSED, BM_CHECK_ANCHOR);
     }
-    return bm_installed_write_anchor(a->port, anchor) == BM_OK ? good : refuse(FLASH, 0);
+    return bm_installed_write_anchor(a->port, anchor) == BM_OK ? OK : refuse(FLASH, 0);
 }
 
 /* Link or list: take what a root signed, and say how far trust goes then. */
-static struct outcome take(struct bm_agent *a, struct call *c)
+static outcome take(struct bm_agent *a, struct call *c)
 {
+    const uint8_t *object = c->arguments[0].bytes;
+    size_t size = c->arguments[0].size;
     struct bm_trust_version version;
-    struct survey s;
+    outcome o;
 
-    size_t size = bm_read(&c->arguments, BM_BYTES);
-    const uint8_t *object = bm_read_raw(&c->arguments, size);
-    if (!parsed(c, 1)) {
-        return refuse(MALFORMED, 0);
-    }
-    struct outcome o = survey_chip(a, &s);
-    if (o.status == OK && s.state != BM_UNIT_PREPARED && s.state != BM_UNIT_SEALED) {
-        o = refuse(STATE, s.state);
-    }
-    if (o.status != OK) {
-        return o;
-    }
     if (c->verb == LIST) {
         o = judged(a, bm_trust_list(a->port, object, size));
-    } else if (size == BM_ANCHOR_SIZE && s.state == BM_UNIT_PREPARED) {
+    } else if (size == BM_ANCHOR_SIZE && c->unit.state == BM_UNIT_PREPARED) {
         o = take_anchor(a, object);
     } else {
         o = judged(a, bm_trust_link(a->port, object, size));
     }
-    if (o.status != OK) {
+    if (o != OK) {
         return o;
     }
     bm_trust_version(a->port, &version);
     begin(a, c, OK, 3);
-    bm_write(&c->reply, BM_UINT, version.epoch);
-    bm_write(&c->reply, BM_UINT, version.list[0]);
-    bm_write(&c->reply, BM_UINT, bm_get(version.list + 1, 4));
-    return good;
+    put(c, BM_UINT, version.epoch);
+    put(c, BM_UINT, version.list[0]);
+    put(c, BM_UINT, bm_get(version.list + 1, 4));
+    return OK;
 }
 
 /* End the unit's pairing with what a root signed for it. */
-static struct outcome release(struct bm_agent *a, struct call *c)
+static outcome release(struct bm_agent *a, struct call *c)
 {
     const struct bm_identity *own = a->identity;
     struct bm_certificate unit;
     struct bm_pairing pairing;
-    struct survey s;
 
-    size_t size = bm_read(&c->arguments, BM_BYTES);
-    const uint8_t *object = bm_read_raw(&c->arguments, size);
-    if (!parsed(c, 1)) {
-        return refuse(MALFORMED, 0);
-    }
-    struct outcome o = survey(a, &s);
-    if (o.status != OK) {
-        return o;
-    }
-    if (s.state != BM_UNIT_SEALED || bm_c509_unit(&unit, own->id + own->unit_at, own->unit_size) != BM_OK) {
-        return refuse(STATE, s.state);
-    }
     bm_pairing_read(a->port, &pairing);
-    if (pairing.state != BM_PAIRING_PAIRED) {
-        return refuse(STATE, s.state);
+    if (pairing.state != BM_PAIRING_PAIRED || bm_c509_unit(&unit, own->id + own->unit_at, own->unit_size) != BM_OK) {
+        return refuse(STATE, c->unit.state);
     }
-    o = judged(a, bm_trust_release(a->port, unit.subject, pairing.generation, object, size));
-    if (o.status != OK) {
+    outcome o =
+        judged(a, bm_trust_release(a->port, unit.subject, pairing.generation, c->arguments[0].bytes, c->arguments[0].size));
+    if (o != OK) {
         return o;
     }
     pairing.state = BM_PAIRING_OPEN;
@@ -584,14 +495,79 @@ static struct outcome release(struct bm_agent *a, struct call *c)
         return refuse(FLASH, 0);
     }
     begin(a, c, OK, 1);
-    bm_write(&c->reply, BM_UINT, pairing.generation);
-    return good;
+    put(c, BM_UINT, pairing.generation);
+    return OK;
 }
 
-static struct outcome execute(struct bm_agent *a, struct call *c)
+enum { CHIP_ONLY, WHOLE, BY_ITSELF }; /* how much of a survey a verb wants first */
+enum { A_UINT = 0, ANY_SIZE = 0xff };                         /* arguments that are no byte strings of a fixed size */
+enum {
+    BLANK = 1 << BM_UNIT_BLANK,
+    PREPARED = 1 << BM_UNIT_PREPARED,
+    INSTALLED = 1 << BM_UNIT_INSTALLED,
+    SEALED = 1 << BM_UNIT_SEALED,
+    FOREIGN = 1 << BM_UNIT_FOREIGN
+};
+
+/* The table of docs/wire.md, "Verbs". To a survey of the chip alone an installed unit is a prepared one. */
+static const struct {
+    uint8_t survey;
+    uint8_t states; /* in which it is allowed */
+    uint8_t count;  /* of arguments */
+    uint8_t sizes[ARGUMENTS_MAX];
+} verbs[] = {
+    [HELLO] = {WHOLE, BLANK | PREPARED | INSTALLED | SEALED | FOREIGN, 0, {0}},
+    [PREPARE] = {CHIP_ONLY, BLANK | PREPARED | FOREIGN, 0, {0}}, /* it says itself what is foreign */
+    [PROVE] = {CHIP_ONLY, PREPARED, 3, {CHALLENGE_SIZE, BM_ORDER_NAME_SIZE, A_UINT}},
+    [INSTALL] = {CHIP_ONLY, PREPARED, 4, {CHALLENGE_SIZE, BM_ANCHOR_SIZE, ANY_SIZE, ANY_SIZE}},
+    [HANDSHAKE] = {BY_ITSELF, 0, 2, {A_UINT, ANY_SIZE}},
+    [SEAL] = {WHOLE, INSTALLED, 0, {0}},
+    [LINK] = {CHIP_ONLY, PREPARED | SEALED, 1, {ANY_SIZE}},
+    [LIST] = {CHIP_ONLY, PREPARED | SEALED, 1, {ANY_SIZE}},
+    [RELEASE] = {WHOLE, SEALED, 1, {ANY_SIZE}},
+};
+
+/* 1 if the arguments are what the verb has, and nothing follows. */
+static int read_arguments(struct call *c)
 {
+    struct bm_reader *r = &c->reader;
+    unsigned count = verbs[c->verb].count;
+
+    for (unsigned i = 0; i < count; i++) {
+        unsigned size = verbs[c->verb].sizes[i];
+        struct argument *argument = &c->arguments[i];
+        argument->size = bm_read(r, size == A_UINT ? BM_UINT : BM_BYTES);
+        if (size != A_UINT) {
+            argument->bytes = bm_read_raw(r, argument->size);
+            if (size != ANY_SIZE && size != argument->size) {
+                return 0;
+            }
+        }
+    }
+    return c->items == REQUEST_ITEMS + count && bm_read_end(r) == BM_OK;
+}
+
+static outcome execute(struct bm_agent *a, struct call *c)
+{
+    outcome o = OK;
+
     if (c->verb != HANDSHAKE) {
         end_handshake(a);
+    }
+    if (c->verb > RELEASE) {
+        return not_now(a, c);
+    }
+    if (!read_arguments(c)) {
+        return refuse(MALFORMED, 0);
+    }
+    if (verbs[c->verb].survey != BY_ITSELF) {
+        o = verbs[c->verb].survey == WHOLE ? survey(a, &c->unit) : survey_chip(a, &c->unit);
+        if (o == OK && (verbs[c->verb].states >> c->unit.state & 1) == 0) {
+            o = refuse(STATE, c->unit.state);
+        }
+    }
+    if (o != OK) {
+        return o;
     }
     switch (c->verb) {
     case HELLO:
@@ -606,13 +582,10 @@ static struct outcome execute(struct bm_agent *a, struct call *c)
         return handshake(a, c);
     case SEAL:
         return seal(a, c);
-    case LINK:
-    case LIST:
-        return take(a, c);
     case RELEASE:
         return release(a, c);
     default:
-        return not_now(a);
+        return take(a, c);
     }
 }
 
@@ -620,7 +593,7 @@ static struct outcome execute(struct bm_agent *a, struct call *c)
  * it: noise with a good CRC, or the echo of a reply, whose verb is negative. */
 static int read_call(uint8_t *request, size_t size, struct call *c)
 {
-    struct bm_reader *r = &c->arguments;
+    struct bm_reader *r = &c->reader;
 
     c->request = request;
     bm_read_start(r, request, size);
@@ -636,11 +609,11 @@ static void send(const struct bm_agent *a, uint8_t *payload, size_t size)
     bm_line_send(a->board->send, a->board->user, payload, size);
 }
 
-static void write_refusal(const struct bm_agent *a, struct call *c, uint8_t *out, struct outcome o)
+static void write_refusal(const struct bm_agent *a, struct call *c, uint8_t *out, outcome o)
 {
     bm_write_start(&c->reply, out, BM_REPLY_MAX);
-    begin(a, c, o.status, 1);
-    bm_write(&c->reply, BM_UINT, o.detail);
+    begin(a, c, o & 0xff, 1);
+    put(c, BM_UINT, o >> 8);
 }
 
 size_t bm_agent_size(void)
@@ -672,9 +645,8 @@ void bm_agent_frame(struct bm_agent *a, uint8_t request[BM_REQUEST_SIZE], size_t
         return;
     }
     if (c.verb == HELLO ? c.sequence != 0 : !in_session || c.sequence != a->sequence + 1u) {
-        struct survey s;
         if (a->reply_len == 0) {
-            (void)survey_chip(a, &s); /* for the serial; without it, zeros */
+            (void)survey_chip(a, &c.unit); /* for the serial; without it, zeros */
         }
         /* In the request's buffer: the last reply may be asked for again. */
         write_refusal(a, &c, request, refuse(SEQUENCE, 0));
@@ -684,8 +656,8 @@ void bm_agent_frame(struct bm_agent *a, uint8_t request[BM_REQUEST_SIZE], size_t
     a->session = c.session;
     a->sequence = (uint16_t)c.sequence;
     bm_write_start(&c.reply, a->reply, BM_REPLY_MAX);
-    struct outcome o = execute(a, &c);
-    if (o.status != OK) {
+    outcome o = execute(a, &c);
+    if (o != OK) {
         write_refusal(a, &c, a->reply, o);
     }
     a->reply_len = (uint16_t)c.reply.len;
