@@ -219,9 +219,6 @@ static outcome prove(struct bm_agent *a, struct call *c)
     static const char title[] = "birthmark possession 1";
     uint8_t signature[BM_SIGNATURE_SIZE];
 
-    if (c->arguments[2].size != DIGITAL_SIGNATURE) {
-        return refuse(MALFORMED, 0);
-    }
     begin_statement(a, c, title, sizeof title - 1, 7);
     put_bytes(c, c->arguments[1].bytes, BM_ORDER_NAME_SIZE);
     put_bytes(c, a->serial, BM_CHIP_SERIAL_SIZE);
@@ -500,7 +497,11 @@ static outcome release(struct bm_agent *a, struct call *c)
 }
 
 enum { CHIP_ONLY, WHOLE, BY_ITSELF }; /* how much of a survey a verb wants first */
-enum { A_UINT = 0, ANY_SIZE = 0xff };                         /* arguments that are no byte strings of a fixed size */
+enum {
+    A_UINT = 0,
+    THE_USAGE = DIGITAL_SIGNATURE, /* a uint that is this */
+    ANY_SIZE = 0xff                /* a byte string, as are all others: of so many bytes */
+};
 enum {
     BLANK = 1 << BM_UNIT_BLANK,
     PREPARED = 1 << BM_UNIT_PREPARED,
@@ -518,7 +519,7 @@ static const struct {
 } verbs[] = {
     [HELLO] = {WHOLE, BLANK | PREPARED | INSTALLED | SEALED | FOREIGN, 0, {0}},
     [PREPARE] = {CHIP_ONLY, BLANK | PREPARED | FOREIGN, 0, {0}}, /* it says itself what is foreign */
-    [PROVE] = {CHIP_ONLY, PREPARED, 3, {CHALLENGE_SIZE, BM_ORDER_NAME_SIZE, A_UINT}},
+    [PROVE] = {CHIP_ONLY, PREPARED, 3, {CHALLENGE_SIZE, BM_ORDER_NAME_SIZE, THE_USAGE}},
     [INSTALL] = {CHIP_ONLY, PREPARED, 4, {CHALLENGE_SIZE, BM_ANCHOR_SIZE, ANY_SIZE, ANY_SIZE}},
     [HANDSHAKE] = {BY_ITSELF, 0, 2, {A_UINT, ANY_SIZE}},
     [SEAL] = {WHOLE, INSTALLED, 0, {0}},
@@ -536,12 +537,12 @@ static int read_arguments(struct call *c)
     for (unsigned i = 0; i < count; i++) {
         unsigned size = verbs[c->verb].sizes[i];
         struct argument *argument = &c->arguments[i];
-        argument->size = bm_read(r, size == A_UINT ? BM_UINT : BM_BYTES);
-        if (size != A_UINT) {
+        argument->size = bm_read(r, size <= THE_USAGE ? BM_UINT : BM_BYTES);
+        if (size > THE_USAGE) {
             argument->bytes = bm_read_raw(r, argument->size);
-            if (size != ANY_SIZE && size != argument->size) {
-                return 0;
-            }
+        }
+        if (size != A_UINT && size != ANY_SIZE && size != argument->size) {
+            return 0;
         }
     }
     return c->items == REQUEST_ITEMS + count && bm_read_end(r) == BM_OK;
