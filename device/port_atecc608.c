@@ -71,22 +71,48 @@ enum {
     TEMPKEY = 0xFFFF /* GenKey's place for an ephemeral key */
 };
 
+/* What is always the same of a command. */
 struct command {
     uint8_t opcode;
     uint8_t mode;
-    uint16_t param2;
     uint8_t milliseconds;
+    uint8_t data_size;   /* bytes of each area of data */
     uint8_t answer_size; /* bytes of payload; 0: only a status is expected */
+    uint8_t tries;
+};
+
+static const struct command after_wake = {.milliseconds = MS_WAKE};
+static const struct command random = {OP_RANDOM, 0, MS_RANDOM, 0, 32, TRIES};
+static const struct command nonce = {OP_NONCE, NONCE_MSGDIGBUF, MS_NONCE, BM_HASH_SIZE, 0, TRIES};
+static const struct command sign = {OP_SIGN, SIGN_MSGDIGBUF, MS_SIGN, 0, BM_SIGNATURE_SIZE, TRIES};
+static const struct command verify = {OP_VERIFY, VERIFY_MSGDIGBUF, MS_VERIFY, BM_KEY_SIZE, 0, TRIES}; /* so has the signature */
+static const struct command ecdh = {OP_ECDH, ECDH_TEMPKEY, MS_ECDH, BM_KEY_SIZE, 32, TRIES};
+static const struct command public_half = {OP_GENKEY, GENKEY_PUBLIC, MS_GENKEY, 0, BM_KEY_SIZE, TRIES};
+static const struct command new_key = {OP_GENKEY, GENKEY_PRIVATE, MS_GENKEY, 0, BM_KEY_SIZE, 1};
+/* Every try makes another key, and the one whose public half came back is the one that TempKey holds. */
+static const struct command new_ephemeral = {OP_GENKEY, GENKEY_PRIVATE, MS_GENKEY, 0, BM_KEY_SIZE, TRIES};
+static const struct command read_config = {OP_READ, ZONE_CONFIG | ZONE_BLOCK, MS_READ, 0, BLOCK_SIZE, TRIES};
+static const struct command read_data = {OP_READ, ZONE_DATA | ZONE_BLOCK, MS_READ, 0, BLOCK_SIZE, TRIES};
+/* The same bytes to the same place: sending them again does no harm. */
+static const struct command write_word = {OP_WRITE, ZONE_CONFIG, MS_WRITE, WORD_SIZE, 0, TRIES};
+static const struct command write_config = {OP_WRITE, ZONE_CONFIG | ZONE_BLOCK, MS_WRITE, BLOCK_SIZE, 0, TRIES};
+static const struct command write_data = {OP_WRITE, ZONE_DATA | ZONE_BLOCK, MS_WRITE, BLOCK_SIZE, 0, TRIES};
+static const struct command lock_config = {OP_LOCK, LOCK_CONFIG, MS_LOCK, 0, 0, 1};
+static const struct command lock_data = {OP_LOCK, LOCK_DATA_NO_CRC, MS_LOCK, 0, 0, 1};
+static const struct command lock_slot_8 = {OP_LOCK, LOCK_SLOT_8, MS_LOCK, 0, 0, 1};
+
+/* A command, and what it is given and gives. */
+struct request {
+    const struct command *command;
+    unsigned param2;
+    const uint8_t *data[2]; /* areas; NULL: none */
     uint8_t *answer;
-    struct {
-        const uint8_t *bytes;
-        size_t size;
-    } data[2];
 };
 
 /* The payload of an answer. SUCCESS, the chip's status or NO_ANSWER. */
-static int parse(const struct command *c, const uint8_t group[ANSWER_MAX])
+static int parse(const struct request *q, const uint8_t group[ANSWER_MAX])
 {
+    unsigned answer_size = q->command->answer_size;
     size_t size = group[0];
 
     if (size < STATUS_SIZE || size > ANSWER_MAX) {
@@ -96,40 +122,41 @@ static int parse(const struct command *c, const uint8_t group[ANSWER_MAX])
     if (group[size - 2] != (uint8_t)crc || group[size - 1] != crc >> 8) {
         return NO_ANSWER;
     }
-    if (size == STATUS_SIZE && (c->answer_size == 0 || group[1] != SUCCESS)) {
+    if (size == STATUS_SIZE && (answer_size == 0 || group[1] != SUCCESS)) {
         return group[1];
     }
-    if (size != 1u + c->answer_size + CRC_SIZE) {
+    if (size != 1u + answer_size + CRC_SIZE) {
         return NO_ANSWER;
     }
-    bm_copy(c->answer, group + 1, c->answer_size);
+    bm_copy(q->answer, group + 1, answer_size);
     return SUCCESS;
 }
 
-static int receive(struct bm_atecc608 *chip, const struct command *c)
+static int receive(struct bm_atecc608 *chip, const struct request *q)
 {
     uint8_t group[ANSWER_MAX];
     int status = NO_ANSWER;
 
-    if (chip->bus->receive(chip->bus->user, group, sizeof group, c->milliseconds) == BM_OK) {
-        status = parse(c, group);
+    if (chip->bus->receive(chip->bus->user, group, sizeof group, q->command->milliseconds) == BM_OK) {
+        status = parse(q, group);
     }
     bm_wipe(group, sizeof group); /* it may hold ECDH's secret */
     return status;
 }
 
-static int exchange(struct bm_atecc608 *chip, const struct command *c)
+static int exchange(struct bm_atecc608 *chip, const struct request *q)
 {
+    const struct command *c = q->command;
     uint8_t group[GROUP_MAX];
     size_t size = HEAD_SIZE;
 
     group[1] = c->opcode;
     group[2] = c->mode;
-    group[3] = (uint8_t)c->param2;
-    group[4] = (uint8_t)(c->param2 >> 8);
-    for (unsigned i = 0; i < 2; i++) {
-        bm_copy(group + size, c->data[i].bytes, c->data[i].size);
-        size += c->data[i].size;
+    group[3] = (uint8_t)q->param2;
+    group[4] = (uint8_t)(q->param2 >> 8);
+    for (unsigned i = 0; i < 2 && q->data[i] != NULL; i++) {
+        bm_copy(group + size, q->data[i], c->data_size);
+        size += c->data_size;
     }
     group[0] = (uint8_t)(size + CRC_SIZE);
     uint16_t crc = bm_crc16(0, group, size);
@@ -138,12 +165,12 @@ static int exchange(struct bm_atecc608 *chip, const struct command *c)
     if (chip->bus->send(chip->bus->user, group, size + CRC_SIZE) != BM_OK) {
         return NO_ANSWER;
     }
-    return receive(chip, c);
+    return receive(chip, q);
 }
 
 static int wake(struct bm_atecc608 *chip)
 {
-    static const struct command answer = {.milliseconds = MS_WAKE};
+    static const struct request answer = {.command = &after_wake};
 
     if (chip->bus->wake(chip->bus->user) != BM_OK) {
         return NO_ANSWER;
@@ -158,22 +185,35 @@ static int transient(int status)
     return status == NO_ANSWER || status == ECC_FAULT || status == AFTER_WAKE || status == WATCHDOG || status == CRC_ERROR;
 }
 
-/* Commands that belong together, in one wake period: what fails begins again with the first, since a chip that lost
- * its supply has also lost what the first left there. */
-static int run(struct bm_atecc608 *chip, const struct command *commands, unsigned count, unsigned tries)
+/* A command, behind the digest that it works on if it has one, in one wake period: what fails begins again with the digest, since a
+ * chip that lost its supply has also lost that. */
+static int run(struct bm_atecc608 *chip, const uint8_t *digest, const struct request *q)
 {
+    const struct request first = {.command = &nonce, .data = {digest}};
+    unsigned tries = q->command->tries;
     int status;
 
     do {
         status = wake(chip);
-        for (unsigned i = 0; status == SUCCESS && i < count; i++) {
-            status = exchange(chip, &commands[i]);
+        if (status == SUCCESS && digest != NULL) {
+            status = exchange(chip, &first);
+        }
+        if (status == SUCCESS) {
+            status = exchange(chip, q);
         }
         chip->bus->idle(chip->bus->user);
         tries--;
     } while (tries > 0 && transient(status));
     chip->status = status == NO_ANSWER ? 0 : (uint8_t)status;
     return status == SUCCESS ? BM_OK : BM_ERR_PORT;
+}
+
+/* A command without a digest. */
+static int command(struct bm_atecc608 *chip, const struct command *c, unsigned param2, const uint8_t *data, uint8_t *answer)
+{
+    const struct request q = {c, param2, {data}, answer};
+
+    return run(chip, NULL, &q);
 }
 
 void bm_atecc608_start(struct bm_atecc608 *chip, const struct bm_atecc608_bus *bus)
@@ -184,14 +224,10 @@ void bm_atecc608_start(struct bm_atecc608 *chip, const struct bm_atecc608_bus *b
 
 int bm_atecc608_random(void *user, uint8_t out[32])
 {
-    struct command random = {.opcode = OP_RANDOM, .milliseconds = MS_RANDOM, .answer_size = 32, .answer = out};
-    struct bm_atecc608 *chip = user;
+    int status = command(user, &random, 0, NULL, out);
 
-    if (run(chip, &random, 1, TRIES) != BM_OK) {
-        return BM_ERR_PORT;
-    }
     /* Until its configuration is locked the chip gives FF FF 00 00, repeated. */
-    for (unsigned i = 0; i < 32; i++) {
+    for (unsigned i = 0; status == BM_OK && i < 32; i++) {
         if (out[i] != (i & 2 ? 0x00 : 0xFF)) {
             return BM_OK;
         }
@@ -199,23 +235,11 @@ int bm_atecc608_random(void *user, uint8_t out[32])
     return BM_ERR_PORT;
 }
 
-static struct command genkey(uint8_t mode, unsigned slot, uint8_t key[BM_KEY_SIZE])
-{
-    return (struct command){.opcode = OP_GENKEY,
-                            .mode = mode,
-                            .param2 = (uint16_t)slot,
-                            .milliseconds = MS_GENKEY,
-                            .answer_size = BM_KEY_SIZE,
-                            .answer = key};
-}
-
 /* The public half of a slot's key. A slot without a key gives EXECUTION_ERROR, and this is the only test for one: it
  * costs 115 ms where Info's would cost 5, but it needs no bit that the public data sheets leave unexplained. */
 static int public_key(struct bm_atecc608 *chip, unsigned slot, uint8_t key[BM_KEY_SIZE])
 {
-    struct command public = genkey(GENKEY_PUBLIC, slot, key);
-
-    return run(chip, &public, 1, TRIES);
+    return command(chip, &public_half, slot, NULL, key);
 }
 
 int bm_atecc608_public_key(void *user, uint8_t key[BM_KEY_SIZE])
@@ -223,87 +247,37 @@ int bm_atecc608_public_key(void *user, uint8_t key[BM_KEY_SIZE])
     return public_key(user, SLOT_IDENTITY, key);
 }
 
-static struct command nonce(const uint8_t digest[BM_HASH_SIZE])
-{
-    return (struct command){
-        .opcode = OP_NONCE, .mode = NONCE_MSGDIGBUF, .milliseconds = MS_NONCE, .data = {{digest, BM_HASH_SIZE}}};
-}
-
 int bm_atecc608_sign(void *user, const uint8_t digest[BM_HASH_SIZE], uint8_t signature[BM_SIGNATURE_SIZE])
 {
-    struct command commands[2] = {nonce(digest),
-                                  {.opcode = OP_SIGN,
-                                   .mode = SIGN_MSGDIGBUF,
-                                   .param2 = SLOT_IDENTITY,
-                                   .milliseconds = MS_SIGN,
-                                   .answer_size = BM_SIGNATURE_SIZE,
-                                   .answer = signature}};
+    const struct request q = {.command = &sign, .param2 = SLOT_IDENTITY, .answer = signature};
 
-    return run(user, commands, 2, TRIES);
+    return run(user, digest, &q);
 }
 
 int bm_atecc608_verify(void *user, const uint8_t key[BM_KEY_SIZE], const uint8_t digest[BM_HASH_SIZE],
                        const uint8_t signature[BM_SIGNATURE_SIZE])
 {
-    struct command commands[2] = {nonce(digest),
-                                  {.opcode = OP_VERIFY,
-                                   .mode = VERIFY_MSGDIGBUF,
-                                   .param2 = CURVE_P256,
-                                   .milliseconds = MS_VERIFY,
-                                   .data = {{signature, BM_SIGNATURE_SIZE}, {key, BM_KEY_SIZE}}}};
+    const struct request q = {.command = &verify, .param2 = CURVE_P256, .data = {signature, key}};
     struct bm_atecc608 *chip = user;
 
-    int status = run(chip, commands, 2, TRIES);
+    int status = run(chip, digest, &q);
     return status != BM_OK && chip->status == MISCOMPARE ? BM_ERR_AUTH : status;
 }
 
-/* Every try makes another key, and the one whose public half came back is the one that TempKey holds. */
 int bm_atecc608_ephemeral(void *user, uint8_t key[BM_KEY_SIZE])
 {
-    struct command private = genkey(GENKEY_PRIVATE, TEMPKEY, key);
-
-    return run(user, &private, 1, TRIES);
+    return command(user, &new_ephemeral, TEMPKEY, NULL, key);
 }
 
 int bm_atecc608_ecdh(void *user, int own, const uint8_t peer[BM_KEY_SIZE], uint8_t secret[32])
 {
-    struct command ecdh = {.opcode = OP_ECDH,
-                           .mode = ECDH_TEMPKEY,
-                           .milliseconds = MS_ECDH,
-                           .answer_size = 32,
-                           .answer = secret,
-                           .data = {{peer, BM_KEY_SIZE}}};
     struct bm_atecc608 *chip = user;
 
     if (own != BM_KEY_EPHEMERAL) {
         chip->status = 0;
         return BM_ERR_PORT;
     }
-    return run(chip, &ecdh, 1, TRIES);
-}
-
-static int read_block(struct bm_atecc608 *chip, uint8_t zone, unsigned address, uint8_t out[BLOCK_SIZE])
-{
-    struct command read = {.opcode = OP_READ,
-                           .mode = zone | ZONE_BLOCK,
-                           .param2 = (uint16_t)address,
-                           .milliseconds = MS_READ,
-                           .answer_size = BLOCK_SIZE,
-                           .answer = out};
-
-    return run(chip, &read, 1, TRIES);
-}
-
-/* A block, or a word of the configuration. The same bytes to the same place: sending them again does no harm. */
-static int write(struct bm_atecc608 *chip, uint8_t mode, unsigned address, const uint8_t *bytes, size_t size)
-{
-    struct command write = {.opcode = OP_WRITE,
-                            .mode = mode,
-                            .param2 = (uint16_t)address,
-                            .milliseconds = MS_WRITE,
-                            .data = {{bytes, size}}};
-
-    return run(chip, &write, 1, TRIES);
+    return command(chip, &ecdh, 0, peer, secret);
 }
 
 /* Data address: block in the high byte, slot in bits 3 to 6. */
@@ -314,12 +288,12 @@ static unsigned certificate_address(unsigned block)
 
 int bm_atecc608_read_slot(struct bm_atecc608 *chip, unsigned block, uint8_t out[BM_ATECC608_BLOCK_SIZE])
 {
-    return read_block(chip, ZONE_DATA, certificate_address(block), out);
+    return command(chip, &read_data, certificate_address(block), NULL, out);
 }
 
 int bm_atecc608_write_slot(struct bm_atecc608 *chip, unsigned block, const uint8_t in[BM_ATECC608_BLOCK_SIZE])
 {
-    return write(chip, ZONE_DATA | ZONE_BLOCK, certificate_address(block), in, BLOCK_SIZE);
+    return command(chip, &write_data, certificate_address(block), in, NULL);
 }
 
 /* Configuration address: the number of the word. */
@@ -328,10 +302,15 @@ static unsigned configuration_address(unsigned at)
     return at / WORD_SIZE;
 }
 
+static int read_configuration(struct bm_atecc608 *chip, unsigned at, uint8_t block[BLOCK_SIZE])
+{
+    return command(chip, &read_config, configuration_address(at), NULL, block);
+}
+
 int bm_atecc608_zone(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE])
 {
     for (unsigned at = 0; at < BM_ATECC608_ZONE_SIZE; at += BLOCK_SIZE) {
-        if (read_block(chip, ZONE_CONFIG, configuration_address(at), zone + at) != BM_OK) {
+        if (read_configuration(chip, at, zone + at) != BM_OK) {
             return BM_ERR_PORT;
         }
     }
@@ -406,8 +385,8 @@ static int write_policy(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608
         for (unsigned i = 0; i < size; i++) {
             wanted[i] = decided(at + i) ? policy[at + i] : zone[at + i];
         }
-        uint8_t mode = size == BLOCK_SIZE ? ZONE_CONFIG | ZONE_BLOCK : ZONE_CONFIG;
-        if (!bm_equal(wanted, zone + at, size) && write(chip, mode, configuration_address(at), wanted, size) != BM_OK) {
+        const struct command *write = size == BLOCK_SIZE ? &write_config : &write_word;
+        if (!bm_equal(wanted, zone + at, size) && command(chip, write, configuration_address(at), wanted, NULL) != BM_OK) {
             return BM_ERR_PORT;
         }
     }
@@ -416,15 +395,14 @@ static int write_policy(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608
 
 /* Lock, and believe only the byte that says so: neither a lost answer nor a good one proves anything. The lock is closed
  * when the bits of mask are 0 at the offset. */
-static int lock(struct bm_atecc608 *chip, uint8_t mode, uint16_t crc, unsigned at, uint8_t mask)
+static int lock(struct bm_atecc608 *chip, const struct command *c, unsigned crc, unsigned at, uint8_t mask)
 {
-    struct command lock = {.opcode = OP_LOCK, .mode = mode, .param2 = crc, .milliseconds = MS_LOCK};
     uint8_t block[BLOCK_SIZE];
 
     for (unsigned tries = TRIES; tries > 0; tries--) {
-        (void)run(chip, &lock, 1, 1);
+        (void)command(chip, c, crc, NULL, NULL);
         uint8_t said = chip->status;
-        if (read_block(chip, ZONE_CONFIG, configuration_address(at - at % BLOCK_SIZE), block) != BM_OK) {
+        if (read_configuration(chip, at - at % BLOCK_SIZE, block) != BM_OK) {
             return BM_ERR_PORT;
         }
         if ((block[at % BLOCK_SIZE] & mask) == 0) {
@@ -437,14 +415,13 @@ static int lock(struct bm_atecc608 *chip, uint8_t mode, uint16_t crc, unsigned a
 
 int bm_atecc608_lock_slot(struct bm_atecc608 *chip)
 {
-    return lock(chip, LOCK_SLOT_8, 0, AT_SLOT_8_LOCK, 1);
+    return lock(chip, &lock_slot_8, 0, AT_SLOT_8_LOCK, 1);
 }
 
 /* Make a slot's key unless it has one. A lost answer is followed by another look, never by another key. */
 static int make_key(struct bm_atecc608 *chip, unsigned slot)
 {
     uint8_t key[BM_KEY_SIZE];
-    struct command private = genkey(GENKEY_PRIVATE, slot, key);
 
     for (unsigned tries = TRIES; tries > 0; tries--) {
         if (public_key(chip, slot, key) == BM_OK) {
@@ -453,7 +430,7 @@ static int make_key(struct bm_atecc608 *chip, unsigned slot)
         if (chip->status != EXECUTION_ERROR) {
             return BM_ERR_PORT;
         }
-        if (run(chip, &private, 1, 1) == BM_OK) {
+        if (command(chip, &new_key, slot, NULL, key) == BM_OK) {
             return BM_OK;
         }
     }
@@ -469,7 +446,7 @@ static int lock_policy(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_S
         return BM_ERR_PORT;
     }
     /* With the CRC the chip compares all 128 bytes once more, at the moment of locking. */
-    return lock(chip, LOCK_CONFIG, bm_crc16(0, zone, BM_ATECC608_ZONE_SIZE), AT_LOCK_CONFIG, 0xFF);
+    return lock(chip, &lock_config, bm_crc16(0, zone, BM_ATECC608_ZONE_SIZE), AT_LOCK_CONFIG, 0xFF);
 }
 
 int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE])
@@ -487,7 +464,7 @@ int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_
         return BM_ERR_PORT;
     }
     /* Without a CRC: it would cover slots that were never written, whose contents nobody outside knows. */
-    if (zone[AT_LOCK_VALUE] != 0 && lock(chip, LOCK_DATA_NO_CRC, 0, AT_LOCK_VALUE, 0xFF) != BM_OK) {
+    if (zone[AT_LOCK_VALUE] != 0 && lock(chip, &lock_data, 0, AT_LOCK_VALUE, 0xFF) != BM_OK) {
         return BM_ERR_PORT;
     }
     return bm_atecc608_zone(chip, zone);
