@@ -46,7 +46,7 @@ static const uint8_t aad[BM_EDHOC_AAD_SIZE - BM_HASH_SIZE] = {0x83, 0x68, 'E', '
 static const uint8_t kid_map[] = {0xa1, 0x04, 0x41};
 
 /* What message 2 or 3 says of its sender, in the order in which MAC, signature and transcript hash cover it. TEXT is
- * the whole plaintext, and empty until the transcript hash. */
+ * the whole plaintext, which the transcript hash alone covers. */
 enum { CONNECTION, KID_MAP, ID, TH, TEXT, CRED, EAD, PARTS };
 
 static uint8_t *th(struct bm_edhoc *e)
@@ -94,8 +94,8 @@ static BM_NOINLINE unsigned find_suite(const struct bm_edhoc_config *config, uin
 }
 
 /* Read suites (5.2.1), one or an array of several. Returns the best by the own preference, suite_count if there is none in
- * common; *selected is 1 if the last is supported and none before it is. */
-static unsigned read_suites(const struct bm_edhoc_config *config, struct bm_reader *r, int *selected)
+ * common; *before is the same of all but the last. */
+static unsigned read_suites(const struct bm_edhoc_config *config, struct bm_reader *r, unsigned *before)
 {
     unsigned best = config->suite_count;
     uint32_t count = 1;
@@ -104,12 +104,12 @@ static unsigned read_suites(const struct bm_edhoc_config *config, struct bm_read
         count = bm_read(r, BM_ARRAY);
         r->bad |= count < 2;
     }
-    *selected = 1;
+    *before = best;
     for (; count > 0 && !r->bad; count--) {
         enum bm_major major = bm_read_peek(r);
         uint32_t suite = bm_read(r, major == BM_NINT ? BM_NINT : BM_UINT);
         unsigned index = major == BM_NINT ? config->suite_count : find_suite(config, suite);
-        *selected &= (index < config->suite_count) == (count == 1);
+        *before = best;
         best = index < best ? index : best;
     }
     return best;
@@ -120,6 +120,7 @@ static void read_identifier(struct bm_reader *r)
 {
     int is_string = bm_read_peek(r) == BM_BYTES;
     size_t size = is_string ? bm_read(r, BM_BYTES) : 1;
+    /*@ assert size < 1 || size == 1 || size > 1; */
     const uint8_t *bytes = bm_read_raw(r, size);
 
     if (bytes != NULL && (size == 1 && (*bytes & 0xc0) == 0 && (*bytes & 31) < 24) == is_string) {
@@ -173,10 +174,12 @@ static BM_NOINLINE int extract(const struct bm_edhoc *e, uint8_t prk[BM_PRK_SIZE
     uint8_t secret[32];
     int status = answer(port->ecdh(port->user, own, peer, secret), secret);
 
-    bm_hmac_start(&h, salt);
-    bm_sha256_update(&h, secret, sizeof secret);
-    bm_hmac_final(&h, salt, secret);
-    bm_copy(prk, secret, sizeof secret);
+    if (status == BM_OK) {
+        bm_hmac_start(&h, salt);
+        bm_sha256_update(&h, secret, sizeof secret);
+        bm_hmac_final(&h, salt, secret);
+        bm_copy(prk, secret, sizeof secret);
+    }
     bm_wipe(secret, sizeof secret);
     return status;
 }
@@ -252,8 +255,10 @@ static int prove(struct bm_edhoc *e, struct bm_part *parts, union found *found, 
     uint8_t prk[BM_PRK_SIZE];
     uint8_t mac[BM_HASH_SIZE];
     size_t mac_size = sizeof mac;
+    size_t text_size = parts[TEXT].size;
     int status = BM_OK;
 
+    parts[TEXT].size = 0;
     bm_copy(prk, e->prk, BM_PRK_SIZE);
     if (is_static(e, e->state)) {
         mac_size = e->tag_size;
@@ -269,9 +274,8 @@ static int prove(struct bm_edhoc *e, struct bm_part *parts, union found *found, 
     } else if (status == BM_OK && !bm_equal(proof, mac, mac_size)) {
         status = BM_ERR_AUTH;
     }
-    parts[TEXT].size = (size_t)(parts[EAD].bytes + parts[EAD].size - parts[TEXT].bytes); /* EAD is its end */
+    parts[TEXT].size = text_size;
     hash(found->next.th, parts + TH, CRED + 1 - TH);
-    parts[TEXT].size = 0;
     bm_copy(found->next.prk, prk, sizeof prk);
     bm_wipe(prk, sizeof prk);
     bm_wipe(mac, sizeof mac);
@@ -302,21 +306,23 @@ static int identify(struct bm_edhoc *e, struct bm_part *parts, union found *foun
     return status;
 }
 
-/* Read the plaintext of message 2 or 3, make or check what proves its sender, and find the next PRK and TH. */
+/* Read the plaintext of message 2 or 3, make or check what proves its sender, and find the next PRK and TH. The splits show Eva
+ * each place of ID and of EAD with the size that belongs to it (docs/proofs.md). */
 static int authenticate(struct bm_edhoc *e, uint8_t *text, size_t size, int writing, union found *found)
 {
     struct bm_part parts[PARTS];
     struct bm_reader r;
+    size_t connection_size;
+    size_t id_end;
     size_t ead;
 
     bm_read_start(&r, text, size);
     if (e->state == 2) {
         read_identifier(&r);
     }
+    connection_size = r.at;
     parts[CONNECTION].bytes = text;
-    parts[CONNECTION].size = r.at;
     parts[KID_MAP].bytes = kid_map;
-    parts[ID].bytes = text + r.at;
     switch (bm_read_peek(&r)) {
     case BM_MAP:
         parts[KID_MAP].size = 0;
@@ -330,22 +336,36 @@ static int authenticate(struct bm_edhoc *e, uint8_t *text, size_t size, int writ
         parts[KID_MAP].size = 3;
         read_identifier(&r);
     }
-    parts[ID].size = r.at - parts[CONNECTION].size;
+    id_end = r.at;
     (void)bm_read_bytes(&r, proof_size(e));
+    /*@ split r.bad; */
     ead = r.at;
     read_ead(&r);
-    /* {4: kid} has its short form. */
-    if (bm_read_end(&r) != BM_OK || bm_equal(parts[ID].bytes, kid_map, 2)) {
+    if (bm_read_end(&r) != BM_OK) {
         return BM_ERR_MALFORMED;
     }
+    /*@ split connection_size; */
+    /*@ admit connection_size < id_end < ead; */ /* each read goes on */
+    parts[CONNECTION].size = connection_size;
+    parts[ID].bytes = text + connection_size;
+    parts[ID].size = id_end - connection_size;
+    /*@ assert \valid_read(parts[ID].bytes + (0 .. parts[ID].size - 1)); */
+    /* {4: kid} has its short form. */
+    if (bm_equal(parts[ID].bytes, kid_map, 2)) {
+        return BM_ERR_MALFORMED;
+    }
+    /*@ merge connection_size; */
     parts[TH].bytes = th(e) - TH_HEAD;
     parts[TH].size = TH_ITEM;
     parts[TEXT].bytes = text;
-    parts[TEXT].size = 0;
+    parts[TEXT].size = size;
     parts[CRED].bytes = e->config->own.cred;
     parts[CRED].size = e->config->own.cred_size;
+    /*@ split ead; */
     parts[EAD].bytes = text + ead;
     parts[EAD].size = size - ead;
+    /*@ assert \valid_read(parts[EAD].bytes + (0 .. parts[EAD].size - 1)); */
+    /*@ merge ead; */
     text += ead - proof_size(e);
     return writing ? prove(e, parts, found, text, 1) : identify(e, parts, found, text);
 }
@@ -548,10 +568,12 @@ int bm_edhoc_write(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *ou
 /* message_1 (5.2.3). What its suite makes of the length of G_X is seen after the suite. */
 static BM_NOINLINE int read_message_1(struct bm_edhoc *e, struct bm_reader *r)
 {
-    int selected;
+    unsigned before;
     uint32_t method = bm_read(r, BM_UINT);
-    unsigned suite = read_suites(e->config, r, &selected);
+    unsigned suite = read_suites(e->config, r, &before);
     size_t x_size = bm_read(r, BM_BYTES);
+    /*@ assert x_size < COORDINATE || x_size == COORDINATE || x_size > COORDINATE; */
+    /*@ split x_size == COORDINATE; */
     const uint8_t *x = bm_read_raw(r, x_size);
 
     read_identifier(r);
@@ -559,17 +581,14 @@ static BM_NOINLINE int read_message_1(struct bm_edhoc *e, struct bm_reader *r)
     if (bm_read_end(r) != BM_OK || method > 3 || (e->config->methods >> method & 1) == 0) {
         return BM_ERR_MALFORMED;
     }
-    if (!selected) {
+    if (suite == e->config->suite_count || before < e->config->suite_count) {
         return BM_ERR_SUITE;
-    }
-    if (x_size != COORDINATE) {
-        return BM_ERR_MALFORMED;
     }
     e->method = (uint8_t)method;
     set_suite(e, e->config->suites[suite]);
     e->state = 2;
     bm_sha256(th(e), r->bytes, r->size);
-    return read_point(e, x);
+    return x_size != COORDINATE ? BM_ERR_MALFORMED : read_point(e, x);
 }
 
 /* The peer's error message (6). */
@@ -585,8 +604,8 @@ static int read_error(struct bm_edhoc *e, struct bm_reader *r)
     }
 
     if (INITIATOR && code == 2 && e->state == 2) {
-        int selected;
-        unsigned best = read_suites(config, r, &selected);
+        unsigned before;
+        unsigned best = read_suites(config, r, &before);
         if (bm_read_end(r) == BM_OK && best < config->suite_count && best != config->selected) {
             config->selected = (uint8_t)best;
             status = BM_ERR_SUITE;
@@ -616,6 +635,7 @@ int bm_edhoc_read(struct bm_edhoc *e, uint8_t *message, size_t size)
     } else if (bm_read_peek(&r) == BM_BYTES) {
         size_t around = e->state == 2 ? COORDINATE : e->tag_size;
         uint32_t told = bm_read(&r, BM_BYTES);
+        /*@ split r.at; */
         size_t text_size = size - r.at - around;
         size_t at = r.at + (e->state == 2 ? COORDINATE : 0);
         status = r.bad || told != size - r.at || text_size > KDF_MAX ? BM_ERR_MALFORMED : BM_OK;
