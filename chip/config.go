@@ -87,6 +87,7 @@ type slotConfig uint16
 
 // For a private key the ReadKey field is four permissions.
 func (c slotConfig) externalSign() bool { return c&0x0001 != 0 }
+func (c slotConfig) internalSign() bool { return c&0x0002 != 0 }
 func (c slotConfig) ecdh() bool         { return c&0x0004 != 0 }
 func (c slotConfig) ecdhToSlot() bool   { return c&0x0008 != 0 }
 func (c slotConfig) limitedUse() bool   { return c&0x0020 != 0 }

@@ -109,6 +109,10 @@ func countMatch(b byte) (slot int, enabled bool) { return int(b >> 4), b&1 != 0 
 //     slot, names no slot and is a parse error.
 //   - messageReady: ReqRandom concerns Sign and Verify only. It wants the random nonce in TempKey even if the
 //     message is in MsgDigBuf.
+//   - digested: a digest of GenKey wants a nonce in TempKey, and takes over whether that was random.
+//   - sign: an internal signature does not want the nonce to be random unless ReqRandom does; a message outside TempKey is a
+//     parse error.
+//   - internalMessage: the last byte but one is mode bit 0; were it PubKeyValid, that of a private key's slot would be 0 too.
 //   - buffer: an ephemeral key in TempKey is good for ECDH alone; as message, AES key or nonce it is an
 //     execution error. A command that is refused leaves TempKey and MsgDigBuf as they are.
 //   - SingleWire: after an illegal token the chip sleeps at once, and one that waits for the rest of a group does so

@@ -46,14 +46,12 @@ func (d *Device) keyValid(param2 uint16) ([]byte, status) {
 	return answer, success
 }
 
-// state packs the flags: byte 0 has SourceFlag in bit 4, byte 1 TempKey.Valid in bit 7. The others tell of
-// GenDig, GenKey digests and authorisation, none of which this chip has.
+// state packs the flags: byte 0 has TempKey's, byte 1 TempKey.Valid in bit 7. The others tell of authorisation, which
+// this chip does not have.
 func (d *Device) state() []byte {
 	answer := make([]byte, 4)
 	t := &d.volatile.tempKey
-	if t.content == inputData {
-		answer[0] |= 1 << 4
-	}
+	answer[0] = t.flagByte()
 	if t.content != empty {
 		answer[1] |= 1 << 7
 	}

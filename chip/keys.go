@@ -50,12 +50,14 @@ func (e *eeprom) use(slot int) bool {
 const (
 	genKeyPublic  = 0x00
 	genKeyPrivate = 0x04
+	genKeyDigest  = 0x08 // mode bit: a digest of the public key goes to TempKey
 )
 
 // genKey is the command GenKey; it returns the public key X ‖ Y, 64 bytes. Mode 04 makes a private key in
 // a slot, or in TempKey if param2 is FFFF, where it serves one ECDH; mode 00 computes the public key of
 // the private key in a slot, if its KeyConfig has PubInfo. The configuration must be locked, and if the
-// data zone is too, SlotConfig must still allow a new key.
+// data zone is too, SlotConfig must still allow a new key. With mode bit 3 a slot's public key goes into a
+// digest that replaces the value in TempKey.
 func (d *Device) genKey(c command) ([]byte, status) {
 	if len(c.data) != 0 {
 		return nil, parseError
@@ -63,12 +65,25 @@ func (d *Device) genKey(c command) ([]byte, status) {
 	switch {
 	case c.mode == genKeyPrivate && c.param2 == inTempKey:
 		return d.makeEphemeral()
-	case c.mode == genKeyPrivate && c.param2 < slots:
-		return d.makeKey(int(c.param2))
-	case c.mode == genKeyPublic && c.param2 < slots:
-		return d.publicKey(int(c.param2))
+	case c.mode&^genKeyDigest == genKeyPrivate && c.param2 < slots:
+		return d.digested(c, d.makeKey)
+	case c.mode&^genKeyDigest == genKeyPublic && c.param2 < slots:
+		return d.digested(c, d.publicKey)
 	}
 	return nil, parseError
+}
+
+// digested gets the public key of a slot, and its digest if the mode asks for one.
+func (d *Device) digested(c command, get func(slot int) ([]byte, status)) ([]byte, status) {
+	slot := int(c.param2)
+	if c.mode&genKeyDigest != 0 && !d.volatile.tempKey.data() {
+		return nil, executionError
+	}
+	public, s := get(slot)
+	if s == success && c.mode&genKeyDigest != 0 {
+		d.digestPublic(c.mode, slot, public)
+	}
+	return public, s
 }
 
 // drawKey makes a private key. A random number that is none has probability 2^-32.

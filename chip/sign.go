@@ -38,13 +38,13 @@ const (
 	signExternal      = 0x80
 	signSerial        = 0x40 // internal only: the message has the whole serial number
 	signInvalidate    = 0x01 // internal only
-	signInternalModes = signSerial | fromMsgDigBuf | signInvalidate
+	signInternalModes = signSerial | signInvalidate
 )
 
-// sign is the command Sign, ECDSA P-256 over the 32-byte message in TempKey (mode 80) or MsgDigBuf (A0)
-// by the slot in param2, whose SlotConfig must allow external signatures; it returns R ‖ S, 64 bytes. The
-// message is used up. The internal modes attest a GenDig or GenKey digest in TempKey, which here is never
-// there.
+// sign is the command Sign, ECDSA P-256 by the slot in param2; it returns R ‖ S, 64 bytes. The external modes sign the
+// 32-byte message in TempKey (80) or MsgDigBuf (A0), if SlotConfig allows external signatures; the internal ones
+// (00, 40 with the whole serial number) a message that the chip puts together around GenKey's digest in TempKey, if it
+// allows internal ones. What was signed is used up.
 func (d *Device) sign(c command) ([]byte, status) {
 	external := c.mode&^fromMsgDigBuf == signExternal
 	if !external && c.mode&^signInternalModes != 0 || c.param2 >= slots || len(c.data) != 0 {
@@ -52,7 +52,11 @@ func (d *Device) sign(c command) ([]byte, status) {
 	}
 	e := d.eeprom
 	slot := int(c.param2)
-	if !external || e.stage() != dataLocked || !e.privateSlot(slot) || !e.slotConfig(slot).externalSign() {
+	allowed := e.slotConfig(slot).externalSign()
+	if !external {
+		allowed = e.slotConfig(slot).internalSign() && d.volatile.tempKey.flags&flagGenKey != 0
+	}
+	if e.stage() != dataLocked || !e.privateSlot(slot) || !allowed {
 		return nil, executionError
 	}
 	stored, ok := e.privateKey(slot)
@@ -67,7 +71,13 @@ func (d *Device) sign(c command) ([]byte, status) {
 	if !d.messageReady(c.mode, fresh) || !e.use(slot) {
 		return nil, executionError
 	}
-	message := d.takeMessage(c.mode, fresh)
+	var message [32]byte
+	if external {
+		message = d.takeMessage(c.mode, fresh)
+	} else {
+		message = d.internalMessage(c.mode, slot)
+		d.volatile.tempKey.take()
+	}
 	r, s, err := ecdsa.Sign(rand.Reader, key, message[:])
 	if err != nil {
 		return nil, eccFault

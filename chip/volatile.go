@@ -18,7 +18,8 @@ const (
 type buffer struct {
 	content content
 	value   [64]byte
-	size    int // bytes of value that were set: 32 or 64
+	size    int  // bytes of value that were set: 32 or 64
+	flags   byte // of a digest that the chip made; else 0
 }
 
 // load replaces the buffer's content.
@@ -29,6 +30,14 @@ func (b *buffer) load(c content, value []byte) {
 
 // data says whether the buffer holds something that a command may read as data.
 func (b *buffer) data() bool { return b.content == inputData || b.content == randomData }
+
+// flagByte is the flags as Info and signed messages have them.
+func (b *buffer) flagByte() byte {
+	if b.content == inputData {
+		return b.flags | flagInput
+	}
+	return b.flags
+}
 
 // take empties the buffer and returns its first 32 bytes.
 func (b *buffer) take() [32]byte {
