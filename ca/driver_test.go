@@ -30,11 +30,11 @@ func TestDriverMakesWhatTheProfileWants(t *testing.T) {
 	if _, err := conversation.Hello(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	zone, err := conversation.Prepare(t.Context())
+	prepared, err := conversation.Prepare(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.profile.CheckConfiguration(zone); err != nil {
+	if err := w.profile.CheckConfiguration(prepared.Configuration); err != nil {
 		t.Error(err)
 	}
 }

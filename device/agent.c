@@ -185,13 +185,15 @@ static outcome hello(struct bm_agent *a, struct call *c)
 static outcome prepare(struct bm_agent *a, struct call *c)
 {
     uint8_t *zone = c->request;
+    uint8_t *attestation = zone + BM_ATECC608_ZONE_SIZE;
 
-    int status = bm_atecc608_prepare(a->chip, zone);
+    int status = bm_atecc608_prepare(a->chip, zone, attestation);
     if (status != BM_OK) {
         return status == BM_ERR_STATE ? refuse(CONFIGURATION, 0) : chip_failed(a);
     }
-    begin(a, c, OK, 1);
+    begin(a, c, OK, 2);
     put_bytes(c, zone, BM_ATECC608_ZONE_SIZE);
+    put_bytes(c, attestation, BM_KEY_SIZE);
     return OK;
 }
 
@@ -204,11 +206,9 @@ static void begin_statement(struct bm_agent *a, struct call *c, const char *titl
     put_bytes(c, c->arguments[0].bytes, CHALLENGE_SIZE);
 }
 
-/* Sign the statement; the reply begins where it lay. */
-static int sign_statement(struct bm_agent *a, struct call *c, uint8_t signature[BM_SIGNATURE_SIZE])
+/* Sign the statement, whose digest stays; the reply begins where it lay. */
+static int sign_statement(struct bm_agent *a, struct call *c, uint8_t digest[BM_HASH_SIZE], uint8_t signature[BM_SIGNATURE_SIZE])
 {
-    uint8_t digest[BM_HASH_SIZE];
-
     bm_sha256(digest, a->reply, c->reply.len);
     bm_write_start(&c->reply, a->reply, BM_REPLY_MAX);
     return a->port->sign(a->port->user, digest, signature);
@@ -217,7 +217,9 @@ static int sign_statement(struct bm_agent *a, struct call *c, uint8_t signature[
 static outcome prove(struct bm_agent *a, struct call *c)
 {
     static const char title[] = "birthmark possession 1";
+    uint8_t digest[BM_HASH_SIZE];
     uint8_t signature[BM_SIGNATURE_SIZE];
+    uint8_t attestation[BM_SIGNATURE_SIZE];
 
     begin_statement(a, c, title, sizeof title - 1, 7);
     put_bytes(c, c->arguments[1].bytes, BM_ORDER_NAME_SIZE);
@@ -225,12 +227,13 @@ static outcome prove(struct bm_agent *a, struct call *c)
     put_bytes(c, a->image->firmware_hash, BM_HASH_SIZE);
     put(c, BM_UINT, DIGITAL_SIGNATURE);
     put_bytes(c, c->unit.key, BM_KEY_SIZE);
-    if (sign_statement(a, c, signature) != BM_OK) {
+    /* The chip's own statement is bound to the unit's by its digest. */
+    if (sign_statement(a, c, digest, signature) != BM_OK || bm_atecc608_attest(a->chip, digest, attestation) != BM_OK) {
         return chip_failed(a);
     }
     begin(a, c, OK, 3);
     put_bytes(c, c->unit.key, BM_KEY_SIZE);
-    put(c, BM_SIMPLE, BM_NULL); /* no attestation */
+    put_bytes(c, attestation, BM_SIGNATURE_SIZE);
     put_bytes(c, signature, BM_SIGNATURE_SIZE);
     return OK;
 }
@@ -239,7 +242,8 @@ static outcome install(struct bm_agent *a, struct call *c)
 {
     static const char title[] = "birthmark installed 1";
     const struct argument *given = c->arguments; /* challenge, anchor, order, unit */
-    uint8_t bytes[BM_SIGNATURE_SIZE];
+    uint8_t digest[BM_HASH_SIZE];
+    uint8_t signature[BM_SIGNATURE_SIZE];
     struct bm_birth birth = {
         .anchor = given[1].bytes,
         .order = given[2].bytes,
@@ -263,14 +267,14 @@ static outcome install(struct bm_agent *a, struct call *c)
     begin_statement(a, c, title, sizeof title - 1, 6);
     put_bytes(c, a->serial, BM_CHIP_SERIAL_SIZE);
     for (unsigned i = 1; i < ARGUMENTS_MAX; i++) {
-        bm_sha256(bytes, given[i].bytes, given[i].size);
-        put_bytes(c, bytes, BM_HASH_SIZE);
+        bm_sha256(digest, given[i].bytes, given[i].size);
+        put_bytes(c, digest, BM_HASH_SIZE);
     }
-    if (sign_statement(a, c, bytes) != BM_OK) {
+    if (sign_statement(a, c, digest, signature) != BM_OK) {
         return chip_failed(a);
     }
     begin(a, c, OK, 1);
-    put_bytes(c, bytes, BM_SIGNATURE_SIZE);
+    put_bytes(c, signature, BM_SIGNATURE_SIZE);
     return OK;
 }
 

@@ -115,6 +115,8 @@ type bench struct {
 	unit     *Unit
 	session  uint32
 	sequence int // of the next request
+
+	attestation []byte // key of slot 1, as prepare showed it
 }
 
 func newBench(t testing.TB) *bench {

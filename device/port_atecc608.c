@@ -18,12 +18,15 @@ enum {
     ZONE_CONFIG = 0x00,
     ZONE_DATA = 0x02,
     ZONE_BLOCK = 0x80, /* 32 bytes instead of 4 */
-    NONCE_MSGDIGBUF = 0x43, /* pass-through of 32 bytes */
+    NONCE_TEMPKEY = 0x03, /* pass-through of 32 bytes */
+    NONCE_MSGDIGBUF = 0x43,
     SIGN_MSGDIGBUF = 0xA0, /* external message */
+    SIGN_INTERNAL = 0x40, /* the message that the chip makes, with the whole serial number */
     VERIFY_MSGDIGBUF = 0x22, /* external key */
     CURVE_P256 = 0x0004,
     GENKEY_PUBLIC = 0x00,
     GENKEY_PRIVATE = 0x04,
+    GENKEY_DIGEST = 0x08, /* as public, and a digest to TempKey */
     ECDH_TEMPKEY = 0x0D, /* source TempKey, output in clear */
     LOCK_CONFIG = 0x00,
     LOCK_DATA_NO_CRC = 0x81,
@@ -83,7 +86,10 @@ struct command {
 
 static const struct command after_wake = {.milliseconds = MS_WAKE};
 static const struct command random = {OP_RANDOM, 0, MS_RANDOM, 0, 32, TRIES};
-static const struct command nonce = {OP_NONCE, NONCE_MSGDIGBUF, MS_NONCE, BM_HASH_SIZE, 0, TRIES};
+static const struct command message = {OP_NONCE, NONCE_MSGDIGBUF, MS_NONCE, BM_HASH_SIZE, 0, TRIES};
+static const struct command nonce = {OP_NONCE, NONCE_TEMPKEY, MS_NONCE, BM_HASH_SIZE, 0, TRIES};
+static const struct command key_digest = {OP_GENKEY, GENKEY_DIGEST, MS_GENKEY, 0, BM_KEY_SIZE, TRIES};
+static const struct command sign_internal = {OP_SIGN, SIGN_INTERNAL, MS_SIGN, 0, BM_SIGNATURE_SIZE, TRIES};
 static const struct command sign = {OP_SIGN, SIGN_MSGDIGBUF, MS_SIGN, 0, BM_SIGNATURE_SIZE, TRIES};
 static const struct command verify = {OP_VERIFY, VERIFY_MSGDIGBUF, MS_VERIFY, BM_KEY_SIZE, 0, TRIES}; /* so has the signature */
 static const struct command ecdh = {OP_ECDH, ECDH_TEMPKEY, MS_ECDH, BM_KEY_SIZE, 32, TRIES};
@@ -185,21 +191,17 @@ static int transient(int status)
     return status == NO_ANSWER || status == ECC_FAULT || status == AFTER_WAKE || status == WATCHDOG || status == CRC_ERROR;
 }
 
-/* A command, behind the digest that it works on if it has one, in one wake period: what fails begins again with the digest, since a
- * chip that lost its supply has also lost that. */
-static int run(struct bm_atecc608 *chip, const uint8_t *digest, const struct request *q)
+/* Commands, the last of which works on what those before it left in the chip, in one wake period: what fails begins again with the
+ * first, since a chip that lost its supply has also lost that. */
+static int run(struct bm_atecc608 *chip, const struct request *q, unsigned count)
 {
-    const struct request first = {.command = &nonce, .data = {digest}};
     unsigned tries = q->command->tries;
     int status;
 
     do {
         status = wake(chip);
-        if (status == SUCCESS && digest != NULL) {
-            status = exchange(chip, &first);
-        }
-        if (status == SUCCESS) {
-            status = exchange(chip, q);
+        for (unsigned i = 0; status == SUCCESS && i < count; i++) {
+            status = exchange(chip, q + i);
         }
         chip->bus->idle(chip->bus->user);
         tries--;
@@ -208,12 +210,12 @@ static int run(struct bm_atecc608 *chip, const uint8_t *digest, const struct req
     return status == SUCCESS ? BM_OK : BM_ERR_PORT;
 }
 
-/* A command without a digest. */
+/* A command by itself. */
 static int command(struct bm_atecc608 *chip, const struct command *c, unsigned param2, const uint8_t *data, uint8_t *answer)
 {
     const struct request q = {c, param2, {data}, answer};
 
-    return run(chip, NULL, &q);
+    return run(chip, &q, 1);
 }
 
 void bm_atecc608_start(struct bm_atecc608 *chip, const struct bm_atecc608_bus *bus)
@@ -249,18 +251,29 @@ int bm_atecc608_public_key(void *user, uint8_t key[BM_KEY_SIZE])
 
 int bm_atecc608_sign(void *user, const uint8_t digest[BM_HASH_SIZE], uint8_t signature[BM_SIGNATURE_SIZE])
 {
-    const struct request q = {.command = &sign, .param2 = SLOT_IDENTITY, .answer = signature};
+    const struct request q[] = {{&message, 0, {digest}, NULL}, {&sign, SLOT_IDENTITY, {NULL}, signature}};
 
-    return run(user, digest, &q);
+    return run(user, q, 2);
+}
+
+int bm_atecc608_attest(struct bm_atecc608 *chip, const uint8_t given[BM_HASH_SIZE], uint8_t signature[BM_SIGNATURE_SIZE])
+{
+    const struct request q[] = {
+        {&nonce, 0, {given}, NULL},
+        {&key_digest, SLOT_IDENTITY, {NULL}, signature}, /* the key for now */
+        {&sign_internal, SLOT_ATTESTATION, {NULL}, signature},
+    };
+
+    return run(chip, q, 3);
 }
 
 int bm_atecc608_verify(void *user, const uint8_t key[BM_KEY_SIZE], const uint8_t digest[BM_HASH_SIZE],
                        const uint8_t signature[BM_SIGNATURE_SIZE])
 {
-    const struct request q = {.command = &verify, .param2 = CURVE_P256, .data = {signature, key}};
+    const struct request q[] = {{&message, 0, {digest}, NULL}, {&verify, CURVE_P256, {signature, key}, NULL}};
     struct bm_atecc608 *chip = user;
 
-    int status = run(chip, digest, &q);
+    int status = run(chip, q, 2);
     return status != BM_OK && chip->status == MISCOMPARE ? BM_ERR_AUTH : status;
 }
 
@@ -418,11 +431,9 @@ int bm_atecc608_lock_slot(struct bm_atecc608 *chip)
     return lock(chip, &lock_slot_8, 0, AT_SLOT_8_LOCK, 1);
 }
 
-/* Make a slot's key unless it has one. A lost answer is followed by another look, never by another key. */
-static int make_key(struct bm_atecc608 *chip, unsigned slot)
+/* Make a slot's key unless it has one; key is its public half. A lost answer is followed by another look, never by another key. */
+static int make_key(struct bm_atecc608 *chip, unsigned slot, uint8_t key[BM_KEY_SIZE])
 {
-    uint8_t key[BM_KEY_SIZE];
-
     for (unsigned tries = TRIES; tries > 0; tries--) {
         if (public_key(chip, slot, key) == BM_OK) {
             return BM_OK;
@@ -449,7 +460,7 @@ static int lock_policy(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_S
     return lock(chip, &lock_config, bm_crc16(0, zone, BM_ATECC608_ZONE_SIZE), AT_LOCK_CONFIG, 0xFF);
 }
 
-int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE])
+int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t attestation[BM_KEY_SIZE])
 {
     if (bm_atecc608_zone(chip, zone) != BM_OK) {
         return BM_ERR_PORT;
@@ -460,7 +471,8 @@ int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_
     if (!holds_policy(zone)) {
         return BM_ERR_STATE;
     }
-    if (make_key(chip, SLOT_IDENTITY) != BM_OK || make_key(chip, SLOT_ATTESTATION) != BM_OK) {
+    /* In this order, so that the second key stays. */
+    if (make_key(chip, SLOT_IDENTITY, attestation) != BM_OK || make_key(chip, SLOT_ATTESTATION, attestation) != BM_OK) {
         return BM_ERR_PORT;
     }
     /* Without a CRC: it would cover slots that were never written, whose contents nobody outside knows. */

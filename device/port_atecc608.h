@@ -65,9 +65,14 @@ void bm_atecc608_serial(const uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t seria
 BM_MUST_CHECK int bm_atecc608_state(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_ZONE_SIZE],
                                     enum bm_unit_state *state, uint8_t key[BM_KEY_SIZE]);
 /* Write and lock the configuration, make the keys of slots 0 and 1, lock the data zone, each unless it is already so;
- * zone is the result. BM_ERR_STATE if another configuration is locked, which nothing can change. After BM_ERR_PORT
- * the chip stands somewhere on this way and a repeat goes on from there. */
-BM_MUST_CHECK int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE]);
+ * zone is the result, attestation the public half of slot 1. BM_ERR_STATE if another configuration is locked, which nothing can
+ * change. After BM_ERR_PORT the chip stands somewhere on this way and a repeat goes on from there. */
+BM_MUST_CHECK int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE],
+                                      uint8_t attestation[BM_KEY_SIZE]);
+/* Slot 1's signature over the chip's own statement that it holds the key of slot 0 under its configuration, bound to a nonce
+ * (docs/formats.md, "Attestation"). Wants the data zone locked; what was in TempKey is lost. BM_OK or BM_ERR_PORT. */
+BM_MUST_CHECK int bm_atecc608_attest(struct bm_atecc608 *chip, const uint8_t nonce[BM_HASH_SIZE],
+                                     uint8_t signature[BM_SIGNATURE_SIZE]);
 
 /* Slot 8 in its 13 blocks; readable and writable once the data zone is locked, until the slot is. */
 BM_MUST_CHECK int bm_atecc608_read_slot(struct bm_atecc608 *chip, unsigned block, uint8_t out[BM_ATECC608_BLOCK_SIZE]);

@@ -26,26 +26,29 @@ func prepareStep(t testing.TB, b *bench) reply {
 	if r.status == statusOK {
 		var zone []byte
 		decode(t, r.results[0], &zone)
-		if len(zone) != 128 || zone[86] != 0 || zone[87] != 0 || len(r.results) != 1 {
+		decode(t, r.results[1], &b.attestation)
+		if len(zone) != 128 || zone[86] != 0 || zone[87] != 0 || len(r.results) != 2 {
 			t.Fatalf("prepared with the configuration %x", zone)
 		}
 	}
 	return r
 }
 
-// proveStep verifies the possession statement and keeps the unit's key for its certificate.
+// proveStep verifies the possession statement and the chip's own, and keeps the unit's key for its certificate.
 func proveStep(t testing.TB, b *bench) reply {
 	t.Helper()
 	r := b.call(t, verbProve, testChallenge, testOrderName, 1)
 	if r.status == statusOK {
-		var key, signature []byte
+		var key, attestation, signature []byte
 		decode(t, r.results[0], &key)
+		decode(t, r.results[1], &attestation)
 		decode(t, r.results[2], &signature)
-		if len(r.results) != 3 || !bytes.Equal(r.results[1], []byte{0xf6}) {
+		if len(r.results) != 3 {
 			t.Fatalf("prove gives %x", r.results)
 		}
-		verifyStatement(t, key, signature, "birthmark possession 1", testChallenge, testOrderName, r.serial,
+		digest := verifyStatement(t, key, signature, "birthmark possession 1", testChallenge, testOrderName, r.serial,
 			b.image.FirmwareHash[:], 1, key)
+		verifyAttestation(t, b.slotKey(t, 1), attestation, digest, r.serial, key)
 		b.unitItems = b.unitItems.with(itemKey, compress(key))
 	}
 	return r
@@ -103,16 +106,33 @@ func (b *bench) run(t testing.TB, steps int) {
 	}
 }
 
-func verifyStatement(t testing.TB, key, signature []byte, items ...any) {
+func verifyStatement(t testing.TB, key, signature []byte, items ...any) (digest [32]byte) {
+	t.Helper()
+	digest = sha256.Sum256(encode(t, items))
+	if !signed(t, key, signature, digest) {
+		t.Fatalf("statement %v: the signature does not hold", items[0])
+	}
+	return digest
+}
+
+func signed(t testing.TB, key, signature []byte, digest [32]byte) bool {
 	t.Helper()
 	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{4}, key...))
 	if err != nil || len(signature) != 64 {
 		t.Fatalf("key %x, signature %x: %v", key, signature, err)
 	}
-	digest := sha256.Sum256(encode(t, items))
 	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
-	if !ecdsa.Verify(public, digest[:], r, s) {
-		t.Fatalf("statement %v: the signature does not hold", items[0])
+	return ecdsa.Verify(public, digest[:], r, s)
+}
+
+// verifyAttestation puts the chip's message together from docs/formats.md, "Attestation", for the policy that every unit's chip has.
+func verifyAttestation(t testing.TB, by, signature []byte, nonce [32]byte, sn, key []byte) {
+	t.Helper()
+	of := func(parts ...[]byte) [32]byte { return sha256.Sum256(bytes.Join(parts, nil)) }
+	first := of(nonce[:], []byte{0x40, 0x08, 0, 0, sn[8], sn[0], sn[1]}, make([]byte, 25), key)
+	second := of(first[:], []byte{0x41, 0x40, 1, 0}, []byte{0x81, 0x00, 0x13, 0x00, 0x50, 0, 0}, sn[8:], sn[4:8], sn[:4], []byte{1, 0, 0})
+	if !signed(t, by, signature, second) {
+		t.Fatal("the attestation does not hold")
 	}
 }
 
@@ -152,8 +172,8 @@ func TestJourney(t *testing.T) {
 	if err := b.judge(Birth{Anchor: b.anchor, Order: g.order, Unit: g.unit, Key: b.key(t)}); err != nil {
 		t.Error(err)
 	}
-	if bytes.Equal(b.key(t), b.slotKey(t, 1)) {
-		t.Error("identity and attestation have the same key")
+	if !bytes.Equal(b.attestation, b.slotKey(t, 1)) || bytes.Equal(b.attestation, b.key(t)) {
+		t.Errorf("prepare showed %x as attestation key, the identity key is %x", b.attestation, b.key(t))
 	}
 }
 

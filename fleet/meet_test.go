@@ -76,7 +76,7 @@ func (f factory) unit(t *testing.T, dir string, index int) (path string) {
 	t.Helper()
 	path, h, talk := f.start(t, dir, index)
 	defer talk.Close()
-	configuration, err := talk.Prepare(t.Context())
+	prepared, err := talk.Prepare(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func (f factory) unit(t *testing.T, dir string, index int) (path string) {
 		t.Fatal(err)
 	}
 	draft, err := ca.Check(f.order, ca.Candidate{Key: proof.Key, Firmware: h.Firmware, Anchor: h.AnchorHash, Product: h.Product,
-		Configuration: configuration}, true, time.Now())
+		Configuration: prepared.Configuration}, true, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

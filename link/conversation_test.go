@@ -28,12 +28,12 @@ func TestConversation(t *testing.T) {
 	if !reflect.DeepEqual(h, want) {
 		t.Errorf("hello %+v", h)
 	}
-	if configuration, err := c.Prepare(ctx); err != nil || configuration != [128]byte(count(0, 127)) {
-		t.Errorf("prepare %x, %v", configuration, err)
+	if p, err := c.Prepare(ctx); err != nil || p != (Preparation{[128]byte(count(0, 127)), [64]byte(count(3, 66))}) {
+		t.Errorf("prepare %x, %v", p, err)
 	}
 	challenge, anchor, order, certificate := [32]byte(count(7, 38)), count(0, 97), count(0, 154), count(0, 134)
 	proof, err := c.Prove(ctx, challenge, []byte{0, 1, 0, 9})
-	if err != nil || proof != (Proof{[64]byte(count(1, 64)), [64]byte(count(65, 128))}) {
+	if err != nil || proof != (Proof{[64]byte(count(1, 64)), [64]byte(count(4, 67)), [64]byte(count(65, 128))}) {
 		t.Errorf("prove %x, %v", proof, err)
 	}
 	if signature, err := c.Install(ctx, challenge, anchor, order, certificate); err != nil || signature != [64]byte(count(2, 65)) {
@@ -195,8 +195,8 @@ func TestMalformedResults(t *testing.T) {
 			change(1, 6, 5), change(1, 6, -1), change(1, 8, nil), change(1, 8, make([]byte, 156)), change(1, 9, make([]byte, 136)),
 			change(1, 10, false), change(1, 11, nil), change(1, 11, 1),
 			change(1, 0, cbor.RawMessage{0x18, 0x01}), change(1, 5, cbor.RawMessage{0x9F, 0x01, 0xFF})},
-		2: {nil, {[127]byte{}}, {[128]byte{}, 1}},
-		3: {change(3, 1, [64]byte{}), change(3, 1, map[int]int{}), change(3, 0, [63]byte{})},
+		2: {nil, {[128]byte{}}, change(2, 0, [127]byte{}), change(2, 1, [65]byte{}), {[128]byte{}, [64]byte{}, 1}},
+		3: {change(3, 1, nil), change(3, 1, [63]byte{}), change(3, 0, [63]byte{}), change(3, 2, nil)},
 		4: {{[63]byte{}}, {nil}},
 		5: {change(5, 0, 1), change(5, 0, 3), change(5, 0, nil), change(5, 1, nil), change(5, 1, []byte{}), change(5, 2, 256), {0, count(0, 9)}},
 		6: {change(6, 1, nil), change(6, 2, 0)},

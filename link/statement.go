@@ -35,7 +35,6 @@ const (
 	cborBytes = 0x40
 	cborText  = 0x60
 	cborArray = 0x80
-	cborNull  = 0xF6
 )
 
 // appendString appends a string of less than 256 bytes with the shortest head (RFC 8949, section 4.2.1).

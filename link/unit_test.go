@@ -108,9 +108,9 @@ func goodResults(verb int) []any {
 		return []any{1, [4]byte{0, 0, 0x60, 3}, [32]byte{1}, [32]byte{2}, 70000, []int{1, 70000}, 2, [4]byte{0, 0, 0xFF, 0xFF},
 			count(0, 149), count(0, 130), &generation, false}
 	case 2:
-		return []any{[128]byte(count(0, 127))}
+		return []any{[128]byte(count(0, 127)), [64]byte(count(3, 66))}
 	case 3:
-		return []any{[64]byte(count(1, 64)), nil, [64]byte(count(65, 128))}
+		return []any{[64]byte(count(1, 64)), [64]byte(count(4, 67)), [64]byte(count(65, 128))}
 	case 4:
 		return []any{[64]byte(count(2, 65))}
 	case 5:

@@ -1,13 +1,10 @@
 package link
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/fxamacker/cbor/v2"
 )
 
 const (
@@ -37,10 +34,18 @@ type Hello struct {
 	DebugClosed      bool
 }
 
-// Proof is a unit's key and its signature over PossessionStatement.
+// Preparation is what a unit reads from its chip once that is configured and locked.
+type Preparation struct {
+	Configuration  [128]byte // the zone
+	AttestationKey [64]byte  // the public half of slot 1's key: P-256, X then Y
+}
+
+// Proof is a unit's key, its signature over PossessionStatement, and its chip's own statement, with the hash of that one as its
+// nonce, that it holds the key (docs/formats.md, "Attestation").
 type Proof struct {
-	Key       [64]byte // P-256, X then Y
-	Signature [64]byte // r then s
+	Key         [64]byte // P-256, X then Y
+	Attestation [64]byte // r then s
+	Signature   [64]byte // r then s
 }
 
 // Seal is what a unit reads back after it was sealed.
@@ -84,25 +89,23 @@ func (c *Conversation) Hello(ctx context.Context) (Hello, error) {
 	return h, nil
 }
 
-// Prepare has the chip configured, locked and given its keys, whatever of that is still to do, and gets its
-// configuration zone.
-func (c *Conversation) Prepare(ctx context.Context) (configuration [128]byte, err error) {
-	err = c.call(ctx, request{verb: 2, name: "prepare", limit: 15 * time.Second}, &configuration)
-	return configuration, err
+// Prepare has the chip configured, locked and given its keys, whatever of that is still to do.
+func (c *Conversation) Prepare(ctx context.Context) (Preparation, error) {
+	var p Preparation
+	err := c.call(ctx, request{verb: 2, name: "prepare", limit: 15 * time.Second}, &p.Configuration, &p.AttestationKey)
+	if err != nil {
+		return Preparation{}, err
+	}
+	return p, nil
 }
 
-// Prove gets the unit's key and its signature over PossessionStatement; order is the order's name, 4 bytes. The
-// signature is not checked here.
+// Prove gets the unit's key with what speaks for it; order is the order's name, 4 bytes. Neither signature is checked here.
 func (c *Conversation) Prove(ctx context.Context, challenge [32]byte, order []byte) (Proof, error) {
 	var p Proof
-	var attestation cbor.RawMessage
 	err := c.call(ctx, request{verb: 3, name: "prove", limit: 3 * time.Second, arguments: []any{challenge, order, keyUsage}},
-		&p.Key, &attestation, &p.Signature)
+		&p.Key, &p.Attestation, &p.Signature)
 	if err != nil {
 		return Proof{}, err
-	}
-	if !bytes.Equal(attestation, []byte{cborNull}) {
-		return Proof{}, fmt.Errorf("prove: %w: an attestation of an unknown kind", ErrGarbage)
 	}
 	return p, nil
 }

@@ -62,10 +62,11 @@ func (u *unit) admit(ctx context.Context, g greeted) (admitted, error) {
 // of itself against the profile. ca.Check does so again; here the refusal is about the unit, which is set aside.
 func (u *unit) prepare(ctx context.Context, a admitted) (prepared, error) {
 	u.begin(Prepare)
-	zone, err := u.conversation.Prepare(ctx)
+	p, err := u.conversation.Prepare(ctx)
 	if err != nil {
 		return prepared{}, fault(err)
 	}
+	zone := p.Configuration
 	serial := append(bytes.Clone(zone[:4]), zone[8:13]...)
 	if !bytes.Equal(serial, u.chip[:]) {
 		return prepared{}, fmt.Errorf("chip %x shows the configuration of chip %x: %w", u.chip, serial, ErrSetAside)
