@@ -73,15 +73,13 @@ static void send_frame(const struct bm_peerlink *p, uint8_t *frame, size_t size)
 /* Send the part whose turn it is. Its header lies over the end of the part before it, which is through. */
 static void send_part(struct bm_peerlink *p)
 {
-    uint32_t place = p->channels[p->out_channel].out;
-    size_t at = PART_MAX * ((place >> 4 & 15) - 1);
-    size_t size = p->out_size - at;
-    uint8_t *frame = p->config->out + at;
+    size_t size = p->out_size - (size_t)p->out_at;
+    uint8_t *frame = p->config->out + p->out_at;
     uint8_t after[BM_LINE_CRC_SIZE]; /* of the next part, where the CRC goes */
 
     size = HEADER + (size < PART_MAX ? size : PART_MAX);
     frame[0] = p->out_type;
-    bm_put(frame + 1, PLACE_SIZE, place);
+    bm_put(frame + 1, PLACE_SIZE, p->channels[p->out_channel].out);
     bm_copy(after, frame + size, sizeof after);
     send_frame(p, frame, size);
     bm_copy(frame + size, after, sizeof after);
@@ -101,6 +99,7 @@ static void post(struct bm_peerlink *p, unsigned channel, unsigned type, size_t 
     p->out_channel = (uint8_t)channel;
     p->out_type = (uint8_t)type;
     p->out_size = (uint16_t)size;
+    p->out_at = 0;
     p->tries = TRIES;
     send_part(p);
 }
@@ -669,13 +668,13 @@ static void take_part(struct bm_peerlink *p, const uint8_t *frame, size_t size)
     uint8_t *in = p->config->in;
     unsigned k = place >> 4 & 15;
     unsigned n = place & 15;
-    size_t at = PART_MAX * (k - 1);
     uint8_t acknowledgement[HEADER + BM_LINE_CRC_SIZE];
 
-    if (k - 1 >= n || n > BM_PEERLINK_PARTS_MAX || size == 0 || size > PART_MAX || (k < n && size < PART_MAX) ||
+    if (n > BM_PEERLINK_PARTS_MAX || k - 1 >= n || size == 0 || size > PART_MAX || (k < n && size < PART_MAX) ||
         (place & SESSION_MARK) == 0) {
         return;
     }
+    size_t at = PART_MAX * (k - 1);
     int begins = (place & NO_NUMBER) == 0 && k == 1 && place != *last && is_beginning(p, type);
     if (!begins && (place ^ *last) >> 16 != 0) {
         return;
@@ -723,7 +722,8 @@ void bm_peerlink_frame(struct bm_peerlink *p, const uint8_t *payload, size_t siz
         take_part(p, payload, size - HEADER);
     } else if (size == HEADER && p->tries > 0 && bm_get(payload + 1, PLACE_SIZE) == *place) {
         p->tries = 0;
-        if ((*place >> 4 & 15) < (*place & 15)) {
+        if (p->out_at + PART_MAX < p->out_size) {
+            p->out_at += PART_MAX;
             *place += FIRST_PART;
             p->tries = TRIES;
             send_part(p);

@@ -93,6 +93,7 @@ struct bm_peerlink {
     struct bm_trust_version ours;
     struct bm_trust_version theirs;
     uint16_t out_size;
+    uint16_t out_at;     /* where in the message the part on the line begins */
     uint16_t pause;      /* milliseconds, the last one; 0: none since a success */
     const struct bm_peerlink_config *config;
     uint32_t now;
