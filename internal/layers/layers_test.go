@@ -13,7 +13,7 @@ const module = "github.com/birthmark/birthmark/"
 // allowed is the law: each package with the packages of ours that it may import.
 var allowed = map[string][]string{
 	"":          {"cmd"},
-	"cmd":       {"c509", "ca", "device", "fleet", "hsm", "ledger", "link", "provision", "templates"},
+	"cmd":       {"c509", "ca", "chip", "device", "fleet", "hsm", "ledger", "link", "link/sim", "provision", "templates"},
 	"provision": {"ca", "device", "ledger", "link"},
 	"fleet":     {"ca", "device", "link", "link/sim"},
 	"link/sim":  {"chip", "device"},

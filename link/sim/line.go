@@ -66,8 +66,8 @@ func control(f *os.File, do func(fd int) error) error {
 	return err
 }
 
-// read waits for bytes from the station.
-func (l *line) read(b []byte) (int, error) {
+// Read waits for bytes from the station.
+func (l *line) Read(b []byte) (int, error) {
 	for {
 		if err := l.unit.SetReadDeadline(time.Now().Add(releaseEvery)); err != nil {
 			return 0, err
@@ -82,10 +82,7 @@ func (l *line) read(b []byte) (int, error) {
 	}
 }
 
-func (l *line) write(b []byte) error {
-	_, err := l.unit.Write(b)
-	return err
-}
+func (l *line) Write(b []byte) (int, error) { return l.unit.Write(b) }
 
 // unplug hangs the line up. The name goes first: from then on there is no such port.
 func (l *line) unplug() error {

@@ -200,7 +200,7 @@ func (l *life) serve() {
 		l.err = errors.Join(l.hungUp, l.release())
 	}()
 	for b := make([]byte, 256); ; {
-		n, err := l.line.read(b)
+		n, err := l.line.Read(b)
 		if err != nil {
 			return
 		}
@@ -233,7 +233,7 @@ func (l *life) send(b []byte, pause time.Duration) error {
 		if l.dead() {
 			return errPowerCut
 		}
-		if err := l.line.write(b[:step]); err != nil {
+		if _, err := l.line.Write(b[:step]); err != nil {
 			return err
 		}
 	}
