@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan lib psa lint nocgo size bench fuzz proofs ct coverage clean
+.PHONY: all build demo test asan lib firmware psa lint nocgo size bench fuzz proofs ct coverage clean
 
 all: build
 
@@ -27,6 +27,11 @@ asan:
 lib:
 	scripts/bootstrap lib
 	scripts/lib $(BUILD)/lib
+
+# A whole firmware for QEMU's lm3s6965evb; IMAGE=FILE: with the constants of 'birthmark ca bundle --c'.
+firmware:
+	scripts/bootstrap size
+	go run ./scripts/size -firmware
 
 # The port to PSA Crypto, on the Mbed TLS of Debian, and the library for hosts with its example.
 psa:

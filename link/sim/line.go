@@ -82,7 +82,17 @@ func (l *line) Read(b []byte) (int, error) {
 	}
 }
 
-func (l *line) Write(b []byte) (int, error) { return l.unit.Write(b) }
+// Write sends bytes as a wire does: what nobody fetches in time is lost.
+func (l *line) Write(b []byte) (int, error) {
+	err := control(l.unit, func(fd int) error {
+		_, err := unix.Write(fd, b)
+		return err
+	})
+	if errors.Is(err, unix.EAGAIN) {
+		err = nil
+	}
+	return len(b), err
+}
 
 // unplug hangs the line up. The name goes first: from then on there is no such port.
 func (l *line) unplug() error {

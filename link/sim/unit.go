@@ -99,8 +99,10 @@ func (u *Unit) Unplug() error {
 // Close unplugs the unit. Its files stay.
 func (u *Unit) Close() error { return u.Unplug() }
 
-func (u *Unit) path(suffix string) string {
-	return filepath.Join(u.options.Dir, fmt.Sprintf("unit-%02d%s", u.options.Index, suffix))
+func (u *Unit) path(suffix string) string { return unitPath(u.options.Dir, u.options.Index) + suffix }
+
+func unitPath(dir string, index int) string {
+	return filepath.Join(dir, fmt.Sprintf("unit-%02d", index))
 }
 
 // life is what a unit has from plugging in to unplugging.

@@ -32,6 +32,14 @@ const (
 	indirect = "__indirect_call"
 	driver   = "port_atecc608.c"
 	resolver = "device/peerlink.c:resolve" // struct bm_edhoc_config's
+
+	resolverInFirmware = "peerlink.c:resolve" // which is compiled in the library's folder
+)
+
+// In the firmware: what is behind struct bm_atecc608_bus, and behind struct bm_swi.
+var (
+	bus  = []string{"swi.c:wake", "swi.c:send", "swi.c:receive", "swi.c:idle"}
+	wire = []string{"firmware/main.c:chip_wake", "firmware/main.c:chip_send", "firmware/main.c:chip_receive"}
 )
 
 func (g *graph) read(path, file string) error {
@@ -117,9 +125,11 @@ func (g *graph) worst(name string, ports, path []string) (int, error) {
 func (g *graph) behind(name string, ports []string) []string {
 	switch g.file[name] {
 	case driver:
-		return nil
+		return bus
+	case "swi.c":
+		return wire
 	case "edhoc.c":
-		return append([]string{resolver}, ports...)
+		return append([]string{resolver, resolverInFirmware}, ports...)
 	}
 	return ports
 }

@@ -1,5 +1,6 @@
 // Size builds the C library for Cortex-M0+ and measures what it costs: bytes of text as the linker leaves them, the contexts,
-// and the stack, both painted in an emulator (stack.go) and bounded by the call graph (graph.go). Figures go to
+// the stack, both painted in an emulator (stack.go) and bounded by the call graph (graph.go), and the whole firmware by component
+// (firmware.go). Figures go to
 // build/size.json. docs/size.csv holds goals, budgets, one of which exceeded is an error, and the figures of the last commit;
 // -commit writes them.
 package main
@@ -57,14 +58,19 @@ var images = []image{
 
 func main() {
 	commit := flag.Bool("commit", false, "write the figures into "+table)
+	whole := flag.Bool("firmware", false, "measure the firmware alone")
 	flag.Parse()
-	if err := run(*commit); err != nil {
+	measure := measure
+	if *whole {
+		measure = func(string) ([]figures.Figure, error) { return firmware(firmwareFolder) }
+	}
+	if err := run(measure, *commit); err != nil {
 		fmt.Fprintln(os.Stderr, "size:", err)
 		os.Exit(1)
 	}
 }
 
-func run(commit bool) error {
+func run(measure func(folder string) ([]figures.Figure, error), commit bool) error {
 	folder, err := os.MkdirTemp("", "birthmark-size-")
 	if err != nil {
 		return err
@@ -160,7 +166,11 @@ func measure(folder string) ([]figures.Figure, error) {
 		}
 	}
 	stacks, err := graph.stacks()
-	return append(list, stacks...), err
+	if err != nil {
+		return nil, err
+	}
+	whole, err := firmware(firmwareFolder)
+	return slices.Concat(list, whole, stacks), err
 }
 
 // constrained says that a file is built only under a tag, for a host.

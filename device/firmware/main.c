@@ -1,0 +1,300 @@
+/* A whole product in 32 KB: provisioned on its line, it then meets another one on the same line, pairs with it at the press of a
+ * button at both, and sends it what is typed on the console; the other one prints that and sends it back. */
+#include "agent.h"
+#include "board.h"
+#include "image_constants.h"
+#include "installed.h"
+#include "internal.h"
+#include "policy.h"
+#include "start.h"
+#include "swi.h"
+
+enum { TEXT_MAX = 64 };
+enum { SAID = 0, ECHOED = 1 };   /* first byte of a message */
+enum { FIRST_OF_AGENT = 0x80 }; /* docs/peerlink.md, "Frames" */
+
+extern const uint8_t firmware_start[], firmware_end[]; /* sections.ld */
+
+struct message {
+    uint8_t size; /* 0: none */
+    uint8_t bytes[1 + TEXT_MAX];
+};
+
+static struct bm_image image;
+static struct bm_identity identity;
+static struct bm_swi swi;
+static struct bm_atecc608_bus bus;
+static struct bm_atecc608 chip;
+static struct bm_agent agent;
+static struct bm_peerlink peerlink;
+static struct bm_gesture gesture;
+static struct bm_line line;
+static struct message typed, echo;
+static uint8_t column; /* of the line that is being typed */
+static uint8_t sealed;
+static uint8_t frame[BM_REQUEST_SIZE]; /* of either protocol */
+static uint8_t in[BM_PEERLINK_IN_SIZE], out[BM_PEERLINK_OUT_SIZE];
+
+/* The console. */
+
+static void print(const char *text)
+{
+    for (; *text != 0; text++) {
+        board_send(BOARD_CONSOLE, (const uint8_t *)text, 1);
+    }
+}
+
+/* -9999 to 9999 */
+static void print_number(int number)
+{
+    static const int16_t places[] = {1000, 100, 10, 1};
+    int shown = 0;
+
+    if (number < 0) {
+        print("-");
+        number = -number;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        uint8_t digit = '0';
+        for (; number >= places[i]; number -= places[i]) {
+            digit++;
+        }
+        shown |= digit > '0' || places[i] == 1;
+        if (shown) {
+            board_send(BOARD_CONSOLE, &digit, 1);
+        }
+    }
+}
+
+static void print_hex(const uint8_t *bytes, size_t size)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    for (; size > 0; size--, bytes++) {
+        const uint8_t pair[2] = {(uint8_t)digits[*bytes >> 4], (uint8_t)digits[*bytes & 15]};
+        board_send(BOARD_CONSOLE, pair, 2);
+    }
+}
+
+/* The chip on its wire. */
+
+static int chip_wake(void *user)
+{
+    (void)user;
+    board_wake_chip();
+    return BM_OK;
+}
+
+static int chip_send(void *user, uint8_t symbol)
+{
+    (void)user;
+    board_send(BOARD_CHIP, &symbol, 1);
+    return BM_OK;
+}
+
+static int chip_receive(void *user, uint8_t *symbol, unsigned milliseconds)
+{
+    uint32_t start = board_now();
+
+    (void)user;
+    while (!board_receive(BOARD_CHIP, symbol)) {
+        if (board_now() - start > milliseconds) { /* the tick may have been near */
+            return BM_ERR_PORT;
+        }
+        board_sleep();
+    }
+    return BM_OK;
+}
+
+static const struct bm_port port = {
+    .user = &chip,
+    .random = bm_atecc608_random,
+    .public_key = bm_atecc608_public_key,
+    .sign = bm_atecc608_sign,
+    .verify = bm_atecc608_verify,
+    .ephemeral = bm_atecc608_ephemeral,
+    .ecdh = bm_atecc608_ecdh,
+    .aes = bm_aes128,
+    .flash = board_flash,
+    .flash_program = board_flash_program,
+    .flash_erase = board_flash_erase,
+    .page_size = BOARD_PAGE_SIZE,
+    .key_usage = BM_DIGITAL_SIGNATURE,
+    .ephemeral_uses = 1,
+};
+
+/* The line, which station and peer share. */
+
+static void send_line(void *user, const uint8_t *bytes, size_t size)
+{
+    (void)user;
+    board_send(BOARD_LINE, bytes, size);
+}
+
+static const struct bm_board board = {
+    .send = send_line, .debug_close = board_debug_close, .debug_closed = board_debug_closed};
+
+static void received(void *user, const uint8_t *message, size_t size)
+{
+    (void)user;
+    if (size < 1 || size > sizeof typed.bytes) {
+        return;
+    }
+    print(message[0] == SAID ? "heard " : "echo ");
+    board_send(BOARD_CONSOLE, message + 1, size - 1);
+    print("\n");
+    if (message[0] == SAID) {
+        bm_copy(echo.bytes, message, size);
+        echo.bytes[0] = ECHOED;
+        echo.size = (uint8_t)size;
+    }
+}
+
+static void changed(void *user, int event, int reason)
+{
+    static const char *const names[] = {"", "ready ", "failed ", "undelivered ", "released ", "closed "};
+    uint8_t serial[BM_UNIT_NAME_SIZE], code[BM_CODE_SIZE];
+
+    (void)user;
+    print(names[event]);
+    print_number(reason);
+    if (event == BM_PEERLINK_READY && bm_peerlink_peer(&peerlink, serial, code) == BM_OK) {
+        print(" ");
+        print_hex(serial, sizeof serial);
+    }
+    print("\n");
+    if (event == BM_PEERLINK_FAILED) {
+        typed.size = echo.size = 0; /* else they would start the next meeting, and so on */
+    }
+}
+
+static const struct bm_peerlink_config config = {
+    .port = &port,
+    .image = &image,
+    .identity = &identity,
+    .in = in,
+    .out = out,
+    .send = send_line,
+    .received = received,
+    .changed = changed,
+    .pair_allowed = bm_gesture,
+    .policy = &gesture,
+};
+
+/* From the seal on there is a peer link. The debug port is closed just before, and to ask that costs nothing. */
+static void look_for_seal(void)
+{
+    uint8_t zone[BM_ATECC608_ZONE_SIZE], key[BM_KEY_SIZE];
+    enum bm_unit_state state;
+
+    if (sealed || !board_debug_closed(NULL) || bm_atecc608_zone(&chip, zone) != BM_OK ||
+        bm_atecc608_state(&chip, zone, &state, key) != BM_OK || state != BM_UNIT_SEALED ||
+        bm_installed_load(&chip, &identity) != BM_OK || bm_peerlink_start(&peerlink, &config, board_now()) != BM_OK) {
+        return;
+    }
+    sealed = 1;
+    bm_gesture_start(&gesture, board_now());
+    print("sealed\n");
+}
+
+static void take_line(void)
+{
+    uint8_t byte;
+    size_t size;
+
+    while (board_receive(BOARD_LINE, &byte)) {
+        if (!bm_line_receive(&line, byte, &size)) {
+            continue;
+        }
+        if (frame[0] >= FIRST_OF_AGENT) {
+            bm_agent_frame(&agent, frame, size);
+            look_for_seal();
+        } else if (sealed) {
+            bm_peerlink_frame(&peerlink, frame, size);
+        }
+    }
+}
+
+/* One line at a time; what is typed further waits in the UART. An empty line asks how deep the stack has been. */
+static void take_console(void)
+{
+    uint8_t byte;
+
+    while (typed.size == 0 && board_receive(BOARD_CONSOLE, &byte)) {
+        if (byte == '\n' || byte == '\r') {
+            if (column == 0) {
+                print("stack ");
+                print_number((int)stack_used());
+                print("\n");
+                continue;
+            }
+            typed.size = (uint8_t)(1 + column);
+            column = 0;
+        } else if (column < TEXT_MAX) {
+            column++;
+            typed.bytes[column] = byte;
+        }
+    }
+}
+
+static void meet(void)
+{
+    int status = bm_peerlink_connect(&peerlink);
+
+    (void)status; /* where a meeting goes on, that is the one */
+}
+
+/* Send a message once the peer is there, which is met first if it is not. */
+static void deliver(struct message *message)
+{
+    if (message->size > 0 && bm_peerlink_send(&peerlink, message->bytes, message->size) == BM_OK) {
+        message->size = 0;
+    } else if (message->size > 0 && bm_peerlink_state(&peerlink) == BM_PEERLINK_IDLE) {
+        meet();
+    }
+}
+
+static void live(void)
+{
+    switch (bm_gesture_tick(&gesture, board_now(), board_button())) {
+    case BM_GESTURE_PRESSED:
+        meet();
+        break;
+    case BM_GESTURE_RELEASE:
+        print(bm_peerlink_unpair(&peerlink) == BM_OK ? "unpaired\n" : "nothing to unpair\n");
+        break;
+    }
+    bm_peerlink_tick(&peerlink, board_now());
+    deliver(&echo);
+    deliver(&typed);
+}
+
+int main(void)
+{
+    uint8_t serial[BM_UNIT_NAME_SIZE], code[BM_CODE_SIZE];
+
+    board_start();
+    bm_copy((uint8_t *)&image, (const uint8_t *)image_constants(), sizeof image);
+    bm_sha256(image.firmware_hash, firmware_start, (size_t)(firmware_end - firmware_start));
+    swi.wake = chip_wake;
+    swi.send = chip_send;
+    swi.receive = chip_receive;
+    swi.echo = board_chip_echo;
+    bm_swi_start(&bus, &swi);
+    bm_atecc608_start(&chip, &bus);
+    bm_line_start(&line, frame, sizeof frame);
+    bm_agent_start(&agent, &image, &port, &chip, &board, &identity);
+    print("birthmark\n");
+    look_for_seal();
+    if (sealed && bm_peerlink_peer(&peerlink, serial, code) == BM_OK) {
+        meet(); /* a paired unit looks for its peer at once */
+    }
+    for (;;) {
+        take_line();
+        take_console();
+        if (sealed) {
+            live();
+        }
+        board_sleep();
+    }
+}

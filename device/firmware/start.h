@@ -1,0 +1,8 @@
+/* What start.c knows. */
+#ifndef START_H
+#define START_H
+
+/* Bytes of stack that have been in use since reset, interrupts included. */
+unsigned stack_used(void);
+
+#endif
