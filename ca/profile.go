@@ -200,6 +200,18 @@ func (p *Profile) CheckConfiguration(zone [configSize]byte) error {
 	return nil
 }
 
+// OnlyFirmware is the image that a chip without a unit is meant for: the one of the profile, or zeros where any may be
+// provisioned. Of several it cannot be told which, and the error wraps ErrPolicy.
+func (p *Profile) OnlyFirmware() (hash [32]byte, err error) {
+	if len(p.Firmware) > 1 {
+		return hash, fmt.Errorf("the profile %q lists %d firmware images, and a bare chip has none: %w", p.Name, len(p.Firmware), ErrPolicy)
+	}
+	for _, text := range p.Firmware {
+		_, err = hex.Decode(hash[:], []byte(text)) // it was checked when the profile was read
+	}
+	return hash, err
+}
+
 // checkFirmware holds a unit's image against the profile's list; an empty list allows any.
 func (p *Profile) checkFirmware(hash [32]byte) error {
 	if len(p.Firmware) > 0 && !slices.ContainsFunc(p.Firmware, func(h string) bool { return strings.EqualFold(h, hex.EncodeToString(hash[:])) }) {

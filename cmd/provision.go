@@ -14,10 +14,11 @@ import (
 )
 
 func (p *program) provision() *cobra.Command {
-	var ports []string
+	var ports, chips []string
+	var flash string
 	var test, twin, verbose bool
 	c := &cobra.Command{
-		Use:   "provision --port PORT [--port PORT ...]",
+		Use:   "provision (--port PORT | --chip kit:PORT) ...",
 		Short: "Give the unit on each port its identity",
 		Long: `Takes the unit on each port from blank to sealed: its chip is configured and
 locked, it makes its key and proves it, gets its certificate signed, recorded
@@ -30,23 +31,36 @@ stage 2 refuses without touching the unit. A run that stops anywhere is
 continued by running the same command again: same serial number, same
 certificate.
 
+--chip provisions a chip before it is on a board: it sits in a kit or fixture
+that speaks the kit protocol at PORT. The station runs the unit's own program
+for it, and writes what the finished unit is to find in its microcontroller's
+flash into --flash as CHIP.flash, for the unit's programmer. Chip and image
+belong together: without its image a sealed chip is of no use. A rerun wants
+the same folder.
+
 One line per unit goes to standard output (with --json one object per line),
 failures and hints to standard error.`,
 		Example: `  birthmark provision --config station/birthmark.yaml --port /dev/ttyUSB0
   birthmark provision --config station/birthmark.yaml --x509 \
-    --port /dev/ttyUSB0 --port /dev/ttyUSB1`,
+    --port /dev/ttyUSB0 --port /dev/ttyUSB1
+  birthmark provision --config station/birthmark.yaml \
+    --chip kit:/dev/ttyACM0 --flash images`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := checkPorts(ports); err != nil {
+			all := slices.Concat(ports, chips)
+			if err := checkPorts(all); err != nil {
+				return err
+			}
+			if err := checkChips(ports, chips, flash); err != nil {
 				return err
 			}
 			return p.atStation(c.Context(), test, func(s *provision.Station) error {
-				s.Twin = twin
+				s.Twin, s.Flash = twin, flash
 				if verbose {
 					s.Watch = p.watch
 				}
 				var failures []int
-				s.Run(c.Context(), ports, func(r provision.Result) {
+				s.Run(c.Context(), all, func(r provision.Result) {
 					if r.Err != nil {
 						failures = append(failures, p.failed(r))
 					} else {
@@ -62,12 +76,27 @@ failures and hints to standard error.`,
 	}
 	f := c.Flags()
 	f.StringArrayVar(&ports, "port", nil, "serial port of a unit; may be given up to 64 times")
+	f.StringArrayVar(&chips, "chip", nil, "kit: and the serial port of a kit with a bare chip; as often")
+	f.StringVar(&flash, "flash", "", "folder for the flash images of bare chips")
 	f.BoolVar(&test, "test", false, "work for a test authority; without it one is refused")
 	f.BoolVar(&twin, "x509", false, "sign an X.509 twin of each certificate as well")
 	f.BoolVarP(&verbose, "verbose", "v", false, "say each stage as it begins")
 	stationFlags(c)
 	settingFlags(c, "baud")
 	return c
+}
+
+// checkChips tells the two kinds of ports apart, and wants a folder for chips alone.
+func checkChips(units, chips []string, flash string) error {
+	for i, port := range slices.Concat(units, chips) {
+		if bare := i >= len(units); bare != strings.HasPrefix(port, provision.KitPrefix) {
+			return usage("%s: --chip wants %sPORT, --port the port alone", port, provision.KitPrefix)
+		}
+	}
+	if (len(chips) > 0) != (flash != "") {
+		return usage("--flash names the folder for the flash images of --chip's chips: give both or neither")
+	}
+	return nil
 }
 
 func checkPorts(ports []string) error {
@@ -122,6 +151,9 @@ func (p *program) passed(r provision.Result) {
 	note := ""
 	if r.Receipt.Attestation == "none" {
 		note = "  key origin not attested"
+	}
+	if r.Receipt.Bare {
+		note += "  bare chip"
 	}
 	if r.Receipt.Test {
 		note += "  TEST"

@@ -13,6 +13,7 @@ import (
 type unit struct {
 	station      *Station
 	port         string
+	bare         bool // a chip without a unit
 	conversation *link.Conversation
 	key          timed // the station's
 	stage        Stage

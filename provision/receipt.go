@@ -34,6 +34,7 @@ type Receipt struct {
 	Attestation string    `json:"attestation"`           // "none": key origin not attested
 	Handshake   string    `json:"handshake"`             // what proved the key when the receipt was written, see below
 	FalsePeers  string    `json:"false_peers,omitempty"` // "refused", or they were not tried
+	Bare        bool      `json:"bare,omitempty"`        // a chip alone, in a fixture: Firmware is that which it is meant for, zeros = any
 	Test        bool      `json:"test"`
 }
 
@@ -67,6 +68,7 @@ func (u *unit) close(ctx context.Context, s sealed) (*Receipt, error) {
 		Attestation: o.Profile.Chip.Attestation,
 		Handshake:   s.handshake,
 		FalsePeers:  s.falsePeers,
+		Bare:        u.bare,
 		Test:        o.Test(),
 	}
 	if s.X509 != nil {

@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/device"
 	"github.com/birthmark/birthmark/ledger"
 	"github.com/birthmark/birthmark/link"
+	"github.com/birthmark/birthmark/link/fixture"
 )
 
 // What the caller branches on. Everything else is what the packages below say: ca.ErrPolicy, ca.ErrOtherRoot, ledger's and
@@ -40,6 +42,7 @@ type Station struct {
 	Twin  bool             // sign an X.509 twin as well; units that have their certificate already stay as they are
 	Now   func() time.Time // the station's clock
 	Baud  int              // of every port, bits a second
+	Flash string           // folder for the flash images of bare chips
 	Watch func(Event)      // told of each stage as it begins, by every lane, which waits for it; nil = nobody
 
 	shift shift
@@ -48,6 +51,9 @@ type Station struct {
 // MaxLanes bounds the ports of one Run. A jig has 16 at most; the serial library waits with select(2), which takes
 // descriptors below 1024, and a lane needs four.
 const MaxLanes = 64
+
+// KitPrefix begins the name of a port that has no unit but a bare chip in a kit, such as kit:/dev/ttyACM0.
+const KitPrefix = "kit:"
 
 // Event says that a lane's unit has reached a stage.
 type Event struct {
@@ -135,11 +141,11 @@ func (s *Station) Run(ctx context.Context, ports []string, done func(Result)) {
 // station's may be set while a unit is on its way.
 func (s *Station) lane(ctx context.Context, path string) Result {
 	start := time.Now()
-	port, err := link.Open(path, s.Baud)
+	port, err := s.open(path)
 	if err != nil {
 		return Result{Port: path, Err: err, Stage: Hello, Took: time.Since(start)}
 	}
-	u := &unit{station: s, port: path, conversation: link.Dial(port), key: timed{Signer: s.Key}}
+	u := &unit{station: s, port: path, bare: strings.HasPrefix(path, KitPrefix), conversation: link.Dial(port), key: timed{Signer: s.Key}}
 	defer u.conversation.Close()
 	receipt, err := u.journey(ctx)
 	return Result{
@@ -152,6 +158,24 @@ func (s *Station) lane(ctx context.Context, path string) Result {
 		Waited:  u.conversation.Waited(),
 		Signed:  u.key.spent,
 	}
+}
+
+// open opens a unit's serial port, or makes one for a bare chip.
+func (s *Station) open(path string) (io.ReadWriteCloser, error) {
+	kit, bare := strings.CutPrefix(path, KitPrefix)
+	if !bare {
+		return link.Open(path, s.Baud)
+	}
+	firmware, err := s.Order.Profile.OnlyFirmware()
+	if err != nil {
+		return nil, err
+	}
+	return fixture.Open(kit, fixture.Options{Baud: s.Baud, Flash: s.Flash, Image: device.Image{
+		AnchorHash:   s.Order.Anchor.Hash(),
+		FirmwareHash: firmware,
+		Product:      s.Order.Certificate.Product,
+		Peers:        s.Order.Profile.Peers,
+	}})
 }
 
 // timed counts the time that a token takes, so that the station's own part can be told from it. One lane uses it.

@@ -22,7 +22,7 @@ type Board struct {
 	Image device.Image // its firmware's
 	Chip  *chip.Device
 	Parts device.Board // chip, flash and debug port
-	flash *flash
+	flash *Flash
 }
 
 // OpenBoard opens the files of the unit whose port would be at path. The unit must have been started once; while another
@@ -57,7 +57,7 @@ func OpenBoard(path string, sleep func(time.Duration), now func() time.Time) (_ 
 func (b *Board) Close() error {
 	var errs []error
 	if b.flash != nil {
-		errs = append(errs, b.flash.file.Close())
+		errs = append(errs, b.flash.Close())
 	}
 	if b.Chip != nil {
 		errs = append(errs, b.Chip.Close())

@@ -20,14 +20,16 @@ var ErrFile = errors.New("not a simulated unit's file")
 
 var errPowerCut = errors.New("power is cut")
 
-// flash is the microcontroller's flash in a file, pages one after the other.
-type flash struct {
+// Flash is a microcontroller's flash in a file, pages one after the other, each byte on the disk before the next.
+type Flash struct {
 	file *os.File
 	cut  func() bool // asked before each byte changes: whether the power has failed
 }
 
-// openFlash opens the flash in the file at path; a missing or empty file is an erased flash.
-func openFlash(path string, cut func() bool) (*flash, error) {
+// OpenFlash opens the flash in the file at path; a missing or empty file is an erased flash, one of another size wraps ErrFile.
+func OpenFlash(path string) (*Flash, error) { return openFlash(path, func() bool { return false }) }
+
+func openFlash(path string, cut func() bool) (*Flash, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_SYNC, 0o600)
 	if err != nil {
 		return nil, err
@@ -42,18 +44,28 @@ func openFlash(path string, cut func() bool) (*flash, error) {
 		file.Close()
 		return nil, err
 	}
-	return &flash{file: file, cut: cut}, nil
+	return &Flash{file: file, cut: cut}, nil
 }
 
-func (f *flash) PageSize() int { return pageSize }
+// Written says whether any page holds anything.
+func (f *Flash) Written() (bool, error) {
+	pages := make([]byte, flashPages*pageSize)
+	_, err := f.file.ReadAt(pages, 0)
+	return slices.ContainsFunc(pages, func(b byte) bool { return b != 0xFF }), err
+}
 
-func (f *flash) Read(page, offset int, out []byte) error {
+// Close closes the file.
+func (f *Flash) Close() error { return f.file.Close() }
+
+func (f *Flash) PageSize() int { return pageSize }
+
+func (f *Flash) Read(page, offset int, out []byte) error {
 	_, err := f.file.ReadAt(out, int64(page*pageSize+offset))
 	return err
 }
 
 // Program writes whole program units that have been erased.
-func (f *flash) Program(page, offset int, data []byte) error {
+func (f *Flash) Program(page, offset int, data []byte) error {
 	if offset%programUnit != 0 || len(data)%programUnit != 0 || offset+len(data) > pageSize {
 		return fmt.Errorf("program %d bytes at %d", len(data), offset)
 	}
@@ -68,11 +80,11 @@ func (f *flash) Program(page, offset int, data []byte) error {
 }
 
 // Erase sets a page to FF. Power that fails on the way leaves a part of it.
-func (f *flash) Erase(page int) error {
+func (f *Flash) Erase(page int) error {
 	return f.write(page*pageSize, bytes.Repeat([]byte{0xFF}, pageSize))
 }
 
-func (f *flash) write(at int, data []byte) error {
+func (f *Flash) write(at int, data []byte) error {
 	n := 0
 	for n < len(data) && !f.cut() {
 		n++

@@ -109,7 +109,7 @@ func unitPath(dir string, index int) string {
 type life struct {
 	unit  *Unit
 	chip  *chip.Device
-	flash *flash
+	flash *Flash
 	agent *device.Unit
 	line  *line
 
@@ -153,7 +153,7 @@ func (l *life) release() error {
 		l.agent.Close()
 	}
 	if l.flash != nil {
-		errs = append(errs, l.flash.file.Close())
+		errs = append(errs, l.flash.Close())
 	}
 	if l.chip != nil {
 		errs = append(errs, l.chip.Close())
