@@ -93,31 +93,6 @@ func p256Key(key crypto.PublicKey) (*ecdsa.PublicKey, error) {
 	return k, nil
 }
 
-const bundleTitle = "birthmark bundle 1"
-
-// bundle is the file of that name (docs/formats.md, "Bundle").
-type bundle struct {
-	_      struct{} `cbor:",toarray"`
-	Title  string
-	Anchor Anchor
-}
-
-// Bundle is what units are given beside their certificates, and what a station is told of its authority.
-func (a Anchor) Bundle() []byte { return mustEncode(bundle{Title: bundleTitle, Anchor: a}) }
-
-// ParseBundle reads what Bundle wrote. Errors wrap ErrMalformed.
-func ParseBundle(b []byte) (Anchor, error) {
-	var v bundle
-	if err := decodeStrict(b, &v); err != nil || v.Title != bundleTitle {
-		return Anchor{}, fmt.Errorf("not a bundle: want what `birthmark ca bundle` writes: %w", ErrMalformed)
-	}
-	a, err := ParseAnchor(v.Anchor[:])
-	if err != nil {
-		return Anchor{}, fmt.Errorf("bundle: %w", err)
-	}
-	return a, nil
-}
-
 // ImageConstants writes the constants of a firmware image as a C header: the anchor's hash, the product, its peers. The
 // start-up code copies bm_image_constants and fills in the hash of the firmware, which nothing built into it can hold.
 func (a Anchor) ImageConstants(p *Profile) string {

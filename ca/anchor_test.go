@@ -43,25 +43,30 @@ func TestAnchor(t *testing.T) {
 
 func TestBundle(t *testing.T) {
 	a := newAnchor(RootName{0, 1}, &newKey(t).PublicKey, &newKey(t).PublicKey)
-	b := a.Bundle()
-	want := items{[]any{"birthmark bundle 1", a[:]}}.encode(t)
+	none := [][]byte{}
+	b := (&Bundle{Anchor: a}).Encode()
+	want := items{[]any{"birthmark bundle 1", a[:], none, []byte{}}}.encode(t)
 	if !bytes.Equal(b, want) {
 		t.Errorf("%x, want %x", b, want)
 	}
-	if again, err := ParseBundle(b); err != nil || again != a {
-		t.Errorf("%x, %v", again, err)
+	if again, err := ParseBundle(b); err != nil || again.Anchor != a || again.Links != nil || again.List != nil {
+		t.Errorf("%+v, %v", again, err)
 	}
 	for size := range b {
 		_, err := ParseBundle(b[:size])
 		wantError(t, "cut", err, ErrMalformed)
 	}
 	for name, wrong := range map[string][]byte{
-		"another title":        items{[]any{"birthmark bundle 2", a[:]}}.encode(t),
-		"an anchor cut":        items{[]any{"birthmark bundle 1", a[:97]}}.encode(t),
-		"an anchor of zeros":   items{[]any{"birthmark bundle 1", make([]byte, 98)}}.encode(t),
-		"an anchor in text":    items{[]any{"birthmark bundle 1", strings.Repeat("x", 98)}}.encode(t),
-		"an item more":         items{[]any{"birthmark bundle 1", a[:], 0}}.encode(t),
-		"a tag":                items{cbor.Tag{Number: 55799, Content: []any{"birthmark bundle 1", a[:]}}}.encode(t),
+		"another title":        items{[]any{"birthmark bundle 2", a[:], none, []byte{}}}.encode(t),
+		"an anchor cut":        items{[]any{"birthmark bundle 1", a[:97], none, []byte{}}}.encode(t),
+		"an anchor of zeros":   items{[]any{"birthmark bundle 1", make([]byte, 98), none, []byte{}}}.encode(t),
+		"an anchor in text":    items{[]any{"birthmark bundle 1", strings.Repeat("x", 98), none, []byte{}}}.encode(t),
+		"an item more":         items{[]any{"birthmark bundle 1", a[:], none, []byte{}, 0}}.encode(t),
+		"a tag":                items{cbor.Tag{Number: 55799, Content: []any{"birthmark bundle 1", a[:], none, []byte{}}}}.encode(t),
+		"null for links":       items{[]any{"birthmark bundle 1", a[:], nil, []byte{}}}.encode(t),
+		"null for the list":    items{[]any{"birthmark bundle 1", a[:], none, nil}}.encode(t),
+		"null for a link":      items{[]any{"birthmark bundle 1", a[:], []any{nil}, []byte{}}}.encode(t),
+		"the anchor alone":     items{[]any{"birthmark bundle 1", a[:]}}.encode(t),
 		"a byte more":          append(bytes.Clone(b), 0),
 		"the anchor by itself": a[:],
 	} {

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,36 +22,61 @@ import (
 // MaxOrdersPerRoot is how many orders one root may sign: a unit has room for that many in the link that closes the root.
 const MaxOrdersPerRoot = 32
 
+// trustPage is what a unit keeps its anchor and all links in (docs/formats.md, "In the unit").
+const trustPage = 2048 // bytes
+
 const (
 	authoritySchema = "authority/1"
 	authorityFile   = "authority.yaml"
 	ordersFolder    = "orders"
+	listsFolder     = "lists"
 	maxAuthority    = 47 // bytes: "TEST " before it and " Order 65535" after it, a commonName's 64 (RFC 5280, appendix A.1)
 )
 
-// Authority is the officer's folder: who the authority is, its root certificates, and every order that it ever signed. It
-// holds no key; the keys' places are URIs.
+// Authority is the officer's folder: who the authority is, its root certificates, the links between its roots, and every order
+// and status list that it ever signed. It holds no key; the keys' places are URIs.
 type Authority struct {
-	Name    string
-	Test    bool
-	Prefix  Prefix
-	RootURI string // where the root key is
-	NextURI string // where the next root's key is
-	Anchor  Anchor
-	Orders  []*Order // number 1 first
+	Name   string
+	Test   bool
+	Prefix Prefix
+	Bundle          // its list may still be an older root's, see ListOutdated
+	Orders []*Order // number 1 first
 
-	rootX509 *x509.Certificate
-	folder   string
+	keys   []string            // where the roots' keys are or were, root 1 first
+	roots  []*x509.Certificate // root 1 first
+	folder string
+}
+
+// RootURI is where the newest root's key is.
+func (a *Authority) RootURI() string { return a.keys[a.Epoch()-1] }
+
+// NextURI is where the key of the root after it is.
+func (a *Authority) NextURI() string { return a.keys[a.Epoch()] }
+
+// OldURI is where the key was of the root that the newest one replaced; "" if there was none.
+func (a *Authority) OldURI() string {
+	if a.Epoch() == 1 {
+		return ""
+	}
+	return a.keys[a.Epoch()-2]
 }
 
 // authorityYAML is authority.yaml, decoded strictly. It repeats nothing that a certificate says.
 type authorityYAML struct {
-	Schema  string `yaml:"birthmark"`
-	Name    string `yaml:"name"`
-	Prefix  string `yaml:"prefix"`
-	RootKey string `yaml:"root_key"`
-	NextKey string `yaml:"next_key"`
-	Anchor  string `yaml:"anchor"`
+	Schema string   `yaml:"birthmark"`
+	Name   string   `yaml:"name"`
+	Prefix string   `yaml:"prefix"`
+	Keys   []string `yaml:"keys"`
+	Anchor string   `yaml:"anchor"` // the first root's
+}
+
+// write puts authority.yaml into its folder.
+func (y authorityYAML) write(folder string, place func(path string, data []byte) error) error {
+	text, err := yaml.Marshal(y)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", authorityFile, err)
+	}
+	return place(filepath.Join(folder, authorityFile), text)
 }
 
 // InitRequest is what an officer decides on when an authority is born.
@@ -111,36 +137,19 @@ func Init(random io.Reader, root, next crypto.Signer, r InitRequest) (*Authority
 		r.Prefix = localPrefix()
 	}
 	name := newRootName(r.Test, 1)
-	native, err := signRootCertificate(random, root, name, r.Now)
-	if err != nil {
-		return nil, err
-	}
-	der, err := rootX509(random, r.Name, name, root, r.Now)
+	certificates, err := signRoot(random, root, r.Name, name, r.Now)
 	if err != nil {
 		return nil, err
 	}
 	anchor := newAnchor(name, rootKey, nextKey)
-	text, err := yaml.Marshal(authorityYAML{
-		Schema:  authoritySchema,
-		Name:    r.Name,
-		Prefix:  r.Prefix.String(),
-		RootKey: r.RootURI,
-		NextKey: r.NextURI,
-		Anchor:  hex.EncodeToString(anchor[:]),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", authorityFile, err)
-	}
 	if err := os.MkdirAll(filepath.Join(r.Folder, ordersFolder), 0o755); err != nil {
 		return nil, err
 	}
-	if err := replaceFile(filepath.Join(r.Folder, rootPEM(1)), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})); err != nil {
+	if err := certificates.write(r.Folder); err != nil {
 		return nil, err
 	}
-	if err := replaceFile(filepath.Join(r.Folder, rootNative(1)), native); err != nil {
-		return nil, err
-	}
-	if err := createFile(filepath.Join(r.Folder, authorityFile), text); err != nil {
+	y := authorityYAML{authoritySchema, r.Name, r.Prefix.String(), []string{r.RootURI, r.NextURI}, hex.EncodeToString(anchor[:])}
+	if err := y.write(r.Folder, createFile); err != nil {
 		return nil, err
 	}
 	if err := syncFolder(filepath.Dir(filepath.Clean(r.Folder))); err != nil { // the folder's own name
@@ -151,6 +160,31 @@ func Init(random io.Reader, root, next crypto.Signer, r InitRequest) (*Authority
 
 func rootPEM(epoch int) string    { return fmt.Sprintf("root-%d.pem", epoch) }
 func rootNative(epoch int) string { return fmt.Sprintf("root-%d.c509", epoch) }
+func linkFile(epoch int) string   { return fmt.Sprintf("link-%d.cbor", epoch) }
+
+// rootCertificates are a root's two, over one key.
+type rootCertificates struct {
+	epoch       int
+	native, der []byte
+}
+
+func signRoot(random io.Reader, root crypto.Signer, authority string, name RootName, at time.Time) (c rootCertificates, err error) {
+	c.epoch = name.Epoch()
+	if c.native, err = signRootCertificate(random, root, name, at); err != nil {
+		return c, err
+	}
+	c.der, err = rootX509(random, authority, name, root, at)
+	return c, err
+}
+
+// write puts them where a run that was interrupted may have left others.
+func (c rootCertificates) write(folder string) error {
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.der})
+	if err := replaceFile(filepath.Join(folder, rootPEM(c.epoch)), text); err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(folder, rootNative(c.epoch)), c.native)
+}
 
 // localPrefix draws a locally administered, individual prefix of three octets (IEEE 802, 8.2.2): the quadrant that
 // standards leave to whoever administers the network.
@@ -161,10 +195,11 @@ func localPrefix() Prefix {
 	return p
 }
 
-// Load reads an authority's folder and verifies all of it: root certificates against the anchor and the name, every order
-// file, and the chain from each order to the one before. What authority.yaml alone says (the prefix, where the keys are,
-// and until the first order the hash of the next key) is believed: who may write in the folder is the officer's to guard.
-// Errors wrap ErrMalformed, ErrVerify or what the file system says.
+// Load reads an authority's folder and verifies all of it: the links from the first root to the newest, every root's certificates
+// against its key and the name, every order file, the chain from each order to the one before, that each link closes exactly the
+// orders of its root, and every status list. What authority.yaml alone says (the prefix, where the keys are, and until
+// the first order or link the hash of the next key) is believed: who may write in the folder is the officer's to guard. Errors
+// wrap ErrMalformed, ErrVerify or what the file system says.
 func Load(folder string) (*Authority, error) {
 	path := filepath.Join(folder, authorityFile)
 	text, err := os.ReadFile(path)
@@ -182,7 +217,7 @@ func Load(folder string) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: anchor: %w: %w", path, err, ErrMalformed)
 	}
-	a := &Authority{Name: y.Name, RootURI: y.RootKey, NextURI: y.NextKey, folder: folder}
+	a := &Authority{Name: y.Name, keys: y.Keys, folder: folder}
 	if a.Anchor, err = ParseAnchor(raw); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -190,17 +225,41 @@ func Load(folder string) (*Authority, error) {
 	if a.Prefix, err = ParsePrefix(y.Prefix); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := a.loadRoot(); err != nil {
-		return nil, err
-	}
-	if err := a.loadOrders(); err != nil {
-		return nil, err
+	for _, load := range []func() error{a.loadRoots, a.loadOrders, a.loadLists} {
+		if err := load(); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
 }
 
-func (a *Authority) loadRoot() error {
-	epoch := a.Anchor.Name().Epoch()
+// loadRoots follows the links to the newest root. authority.yaml names the keys of all these and of the next one, and one more
+// while a rotation is prepared.
+func (a *Authority) loadRoots() error {
+	for epoch := 1; ; epoch++ {
+		if err := a.loadRoot(epoch); err != nil {
+			return err
+		}
+		object, err := os.ReadFile(filepath.Join(a.folder, linkFile(epoch+1)))
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err == nil {
+			err = a.follow(object)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", linkFile(epoch+1), err)
+		}
+	}
+	if named := len(a.keys); named != a.Epoch()+1 && named != a.Epoch()+2 {
+		return fmt.Errorf("%s: the keys of %d roots, and the links lead to root %d: %w", authorityFile, named, a.Epoch(), ErrVerify)
+	}
+	return nil
+}
+
+// loadRoot verifies the certificates of the newest root so far.
+func (a *Authority) loadRoot(epoch int) error {
+	anchor := a.Newest()
 	path := filepath.Join(a.folder, rootPEM(epoch))
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -210,61 +269,104 @@ func (a *Authority) loadRoot() error {
 	if block == nil {
 		return fmt.Errorf("%s: no PEM block: %w", path, ErrMalformed)
 	}
-	if a.rootX509, err = x509.ParseCertificate(block.Bytes); err != nil {
+	root, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
 		return fmt.Errorf("%s: %w: %w", path, err, ErrMalformed)
 	}
-	if err := sameX509(a.rootX509, a.rootX509, uint64(epoch), a.Anchor.Key(), a.rootX509.NotBefore); err != nil {
+	if err := sameX509(root, root, uint64(epoch), anchor.Key(), root.NotBefore); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if name := people(a.Name, a.Test, "Root", epoch); a.rootX509.Subject.CommonName != name {
-		return fmt.Errorf("%s: its name is %q, not %q: %w", path, a.rootX509.Subject.CommonName, name, ErrVerify)
+	if name := people(a.Name, a.Test, "Root", epoch); root.Subject.CommonName != name {
+		return fmt.Errorf("%s: its name is %q, not %q: %w", path, root.Subject.CommonName, name, ErrVerify)
 	}
+	a.roots = append(a.roots, root)
 	path = filepath.Join(a.folder, rootNative(epoch))
 	native, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	if err := verifyRootCertificate(native, a.Anchor); err != nil {
+	if err := verifyRootCertificate(native, anchor); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
 
-// loadOrders reads orders/00001.order, 00002.order and so on; a missing number, a foreign file or a broken hash is an error.
-func (a *Authority) loadOrders() error {
-	entries, err := os.ReadDir(filepath.Join(a.folder, ordersFolder))
+// numbered gives the files of a folder in their order, which must be those of name(1), name(2) and so on; a missing number or
+// a foreign file is an error.
+func (a *Authority) numbered(folder string, name func(int) string, read func(number int, file []byte) error) error {
+	entries, err := os.ReadDir(filepath.Join(a.folder, folder))
 	if err != nil {
 		return err
 	}
+	number := 0
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), unfinished) {
 			continue
 		}
-		number := len(a.Orders) + 1
-		if e.Name() != orderFile(number) {
-			return fmt.Errorf("%s: found %s where %s belongs: %w", ordersFolder, e.Name(), orderFile(number), ErrVerify)
+		number++
+		if e.Name() != name(number) {
+			return fmt.Errorf("%s: found %s where %s belongs: %w", folder, e.Name(), name(number), ErrVerify)
 		}
-		file, err := os.ReadFile(a.orderPath(number))
+		file, err := os.ReadFile(filepath.Join(a.folder, folder, e.Name()))
 		if err != nil {
 			return err
 		}
-		o, err := ParseOrder(file)
-		switch {
-		case err != nil:
+		if err := read(number, file); err != nil {
 			return fmt.Errorf("%s: %w", e.Name(), err)
-		case int(o.Number()) != number:
-			return fmt.Errorf("%s: it holds order %d: %w", e.Name(), o.Number(), ErrVerify)
-		case o.Anchor != a.Anchor:
-			return fmt.Errorf("%s: another authority's order: %w", e.Name(), ErrVerify)
-		case o.Previous != a.lastHash():
-			return fmt.Errorf("%s: it does not follow order %d: %w", e.Name(), number-1, ErrVerify)
 		}
-		if err := a.admit(o.Certificate); err != nil {
-			return fmt.Errorf("%s: %w: %w", e.Name(), err, ErrVerify)
-		}
-		a.Orders = append(a.Orders, o)
 	}
 	return nil
+}
+
+// loadOrders reads orders/00001.order, 00002.order and so on, and compares them with the links that closed their roots.
+func (a *Authority) loadOrders() error {
+	if err := a.numbered(ordersFolder, orderFile, a.loadOrder); err != nil {
+		return err
+	}
+	for i, l := range a.Links {
+		var hashes []OrderHash
+		for _, o := range a.ordersOf(i + 1) {
+			hashes = append(hashes, o.Certificate.Hash())
+		}
+		slices.SortFunc(hashes, compareHashes)
+		if !slices.Equal(hashes, l.Orders) {
+			return fmt.Errorf("%s: it closes root %d after %d orders, and these are not the %d in the folder: %w", linkFile(i+2), i+1, len(l.Orders), len(hashes), ErrVerify)
+		}
+	}
+	return nil
+}
+
+func (a *Authority) loadOrder(number int, file []byte) error {
+	o, err := ParseOrder(file)
+	if err != nil {
+		return err
+	}
+	root, known := a.Root(o.Epoch())
+	switch {
+	case int(o.Number()) != number:
+		return fmt.Errorf("it holds order %d: %w", o.Number(), ErrVerify)
+	case !known || o.Anchor != root:
+		return fmt.Errorf("another authority's order: %w", ErrVerify)
+	case o.Previous != a.lastHash():
+		return fmt.Errorf("it does not follow order %d: %w", number-1, ErrVerify)
+	case number > 1 && o.Epoch() < a.Orders[number-2].Epoch():
+		return fmt.Errorf("it is of root %d and follows an order of root %d: %w", o.Epoch(), a.Orders[number-2].Epoch(), ErrVerify)
+	}
+	if err := a.admit(o.Certificate); err != nil {
+		return fmt.Errorf("%w: %w", err, ErrVerify)
+	}
+	a.Orders = append(a.Orders, o)
+	return nil
+}
+
+// ordersOf are those that the root of this epoch signed.
+func (a *Authority) ordersOf(epoch int) (orders []*Order) {
+	for _, o := range a.Orders {
+		if o.Epoch() == epoch {
+			orders = append(orders, o)
+		}
+	}
+	return orders
 }
 
 func orderFile(number int) string { return fmt.Sprintf("%05d.order", number) }
@@ -276,8 +378,48 @@ func (a *Authority) orderPath(number int) string {
 // OrderPath is where an order's file is.
 func (a *Authority) OrderPath(o *Order) string { return a.orderPath(int(o.Number())) }
 
-// Remaining is how many orders the present root may still sign.
-func (a *Authority) Remaining() int { return MaxOrdersPerRoot - len(a.Orders) }
+// Remaining is how many orders the newest root may still sign.
+func (a *Authority) Remaining() int {
+	epoch := a.Epoch()
+	return max(0, a.room(epoch)-len(a.ordersOf(epoch)))
+}
+
+// room is how many orders the root of this epoch may sign in all: as many as units can close with one more link, behind those that
+// lead to this root; -1 where no further link fits.
+func (a *Authority) room(epoch int) int {
+	left := trustPage - recordSize(anchorSize)
+	for _, l := range a.Links[:epoch-1] {
+		left -= recordSize(len(l.Object))
+	}
+	return closable(left)
+}
+
+// RemainingInLife is how many orders the authority may still sign with all roots to come, if each signs as many as it can.
+func (a *Authority) RemainingInLife() int {
+	left := trustPage - recordSize(anchorSize)
+	for _, l := range a.Links {
+		left -= recordSize(len(l.Object))
+	}
+	orders := 0
+	for n := closable(left); n > 0; n = closable(left) {
+		orders += n
+		left -= recordSize(linkSize(n))
+	}
+	return max(0, orders-len(a.ordersOf(a.Epoch())))
+}
+
+// closable is how many orders a link may close that has so many bytes of a unit's flash; -1 if that is too little for any.
+func closable(left int) int {
+	for n := MaxOrdersPerRoot; n >= 0; n-- {
+		if recordSize(linkSize(n)) <= left {
+			return n
+		}
+	}
+	return -1
+}
+
+// recordSize is how much of a unit's flash a record of this payload takes (docs/formats.md, "In the unit").
+func recordSize(payload int) int { return (payload + 6 + 7) &^ 7 }
 
 // lastHash is the hash of the last order file, zeros before the first.
 func (a *Authority) lastHash() [32]byte {
@@ -287,10 +429,11 @@ func (a *Authority) lastHash() [32]byte {
 	return a.Orders[len(a.Orders)-1].hash()
 }
 
-// lastIssued is when the authority last signed an order, or its root certificates.
-func (a *Authority) lastIssued() time.Time {
-	if len(a.Orders) == 0 {
-		return a.rootX509.NotBefore
+// lastIssued is when the authority last signed an order, or the certificates of the root of this epoch.
+func (a *Authority) lastIssued(epoch int) time.Time {
+	last := a.roots[epoch-1].NotBefore
+	if n := len(a.Orders); n > 0 && a.Orders[n-1].Issued.After(last) {
+		last = a.Orders[n-1].Issued
 	}
-	return a.Orders[len(a.Orders)-1].Issued
+	return last
 }

@@ -51,7 +51,7 @@ func writeFile(t testing.TB, path string, b []byte) {
 func TestInit(t *testing.T) {
 	w := newWorks(t)
 	a := w.authority
-	if a.Name != "ACME" || !a.Test || a.Prefix.String() != "02-1A-2B" || a.RootURI != "root.key" || a.NextURI != "next.key" || len(a.Orders) != 0 {
+	if a.Name != "ACME" || !a.Test || a.Prefix.String() != "02-1A-2B" || a.RootURI() != "root.key" || a.NextURI() != "next.key" || a.OldURI() != "" || len(a.Orders) != 0 {
 		t.Errorf("%+v", a)
 	}
 	if a.Anchor.Name() != (RootName{1, 1}) || !a.Anchor.Key().Equal(&w.root.PublicKey) || a.Anchor.Next() != keyHash(&w.next.PublicKey) {
@@ -121,7 +121,7 @@ func TestProductionAuthority(t *testing.T) {
 	r := w.initRequest(filepath.Join(t.TempDir(), "authority"))
 	r.Test, r.RootURI = false, "pkcs11:token=officer;object=root-1"
 	a, err := Init(rand.Reader, w.root, w.next, r)
-	if err != nil || a.Test || a.Anchor.Name() != (RootName{0, 1}) || a.rootX509.Subject.CommonName != "ACME Root 1" {
+	if err != nil || a.Test || a.Anchor.Name() != (RootName{0, 1}) || a.roots[0].Subject.CommonName != "ACME Root 1" {
 		t.Errorf("%+v, %v", a, err)
 	}
 }
@@ -240,6 +240,9 @@ func TestLoadNoticesAlteredSettings(t *testing.T) {
 		{"name: ACME", "name: ACME\n---\n", ErrMalformed},
 		{"name: ACME", "name: [", ErrMalformed},
 		{"root.key", "moved.key", nil},
+		{"    - next.key", "    - next.key\n    - after.key", nil}, // a rotation is prepared
+		{"    - next.key", "    - next.key\n    - after.key\n    - one-more.key", ErrVerify},
+		{"    - next.key\n", "", ErrVerify},
 	} {
 		text := strings.Replace(good, test.old, test.new, 1)
 		if text == good {
@@ -334,7 +337,7 @@ func TestLoadNoticesForbiddenOrders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		form, err := orderX509(rand.Reader, "ACME", w.authority.rootX509, w.root, certificate, "line-1")
+		form, err := orderX509(rand.Reader, "ACME", w.authority.roots[0], w.root, certificate, "line-1")
 		if err != nil {
 			t.Fatal(err)
 		}

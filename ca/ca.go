@@ -23,3 +23,17 @@ var ErrTest = fmt.Errorf("test and production do not mix: %w", ErrPolicy)
 
 // ErrOtherRoot is wrapped where a unit's firmware was built for another root or product: the unit has to be set aside.
 var ErrOtherRoot = errors.New("the unit's firmware is not of this order")
+
+// ErrUnknownRoot is wrapped where an order is of a root that the bundle does not name: the bundle is older than the order. It
+// wraps ErrPolicy.
+var ErrUnknownRoot = fmt.Errorf("no such root is known here: %w", ErrPolicy)
+
+// ErrClosedRoot is wrapped where an order was signed by a root that is closed, and the link that closed it does not list it:
+// somebody who has the old root's key made it. It wraps ErrVerify.
+var ErrClosedRoot = fmt.Errorf("its root is closed: %w", ErrVerify)
+
+// ErrRevoked is wrapped where a unit or an order is on the status list.
+var ErrRevoked = errors.New("revoked")
+
+// ErrUnknownOrder is wrapped where a station's ledger has an order that the authority's folder has not.
+var ErrUnknownOrder = errors.New("the authority's folder has no such order")

@@ -25,13 +25,13 @@ type Draft struct {
 }
 
 // Check holds a unit against its order: the order's time, the authority's test mark (test says that the operator asked for
-// a test authority), the image's root and product, the chip's configuration, the key. A refusal wraps ErrPolicy (ErrTest
+// a test authority), the image's root, which is the bundle's first, and product, the chip's configuration, the key. A refusal wraps ErrPolicy (ErrTest
 // for the mark), ErrOtherRoot where the image is of another root or product, or ErrMalformed for a key that is no point.
-func Check(o *Order, c Candidate, test bool, now time.Time) (*Draft, error) {
+func Check(o *Order, b *Bundle, c Candidate, test bool, now time.Time) (*Draft, error) {
 	if err := o.Usable(test, now); err != nil {
 		return nil, err
 	}
-	if err := o.Fits(c.Anchor, c.Product, c.Firmware); err != nil {
+	if err := o.Fits(b, c.Anchor, c.Product, c.Firmware); err != nil {
 		return nil, err
 	}
 	if err := o.Profile.CheckConfiguration(c.Configuration); err != nil {
@@ -60,10 +60,10 @@ func (o *Order) Usable(test bool, now time.Time) error {
 	return nil
 }
 
-// Fits says whether an image is of the order: the root that it trusts and its product, or the error wraps ErrOtherRoot; its
-// hash where the profile lists any, or it wraps ErrPolicy.
-func (o *Order) Fits(anchor [32]byte, product uint32, firmware [32]byte) error {
-	if want := o.Anchor.Hash(); anchor != want {
+// Fits says whether an image is of the order: it trusts the bundle's first root, from which links lead to the order's, and has its
+// product, or the error wraps ErrOtherRoot; its hash is one of the profile's where that lists any, or it wraps ErrPolicy.
+func (o *Order) Fits(b *Bundle, anchor [32]byte, product uint32, firmware [32]byte) error {
+	if want := b.Anchor.Hash(); anchor != want {
 		return fmt.Errorf("unit's firmware trusts root %x, order %d is of %x: %w", anchor[:4], o.Number(), want[:4], ErrOtherRoot)
 	}
 	if product != o.Certificate.Product {

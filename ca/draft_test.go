@@ -47,7 +47,7 @@ func TestCheck(t *testing.T) {
 	} {
 		c := fitting
 		test.change(&c)
-		draft, err := Check(o, c, test.test, test.now)
+		draft, err := Check(o, &w.authority.Bundle, c, test.test, test.now)
 		wantError(t, test.name, err, test.want)
 		if (draft == nil) != (test.want != nil) {
 			t.Errorf("%s: draft %v beside error %v", test.name, draft, err)
@@ -65,10 +65,10 @@ func TestCheckProduction(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := w.firstOrder(t, 10)
-	if _, err := Check(o, w.candidate(o, newKey(t)), false, o.Issued); err != nil {
+	if _, err := Check(o, &w.authority.Bundle, w.candidate(o, newKey(t)), false, o.Issued); err != nil {
 		t.Error(err)
 	}
-	_, err = Check(o, w.candidate(o, newKey(t)), true, o.Issued)
+	_, err = Check(o, &w.authority.Bundle, w.candidate(o, newKey(t)), true, o.Issued)
 	wantError(t, "production units under --test", err, ErrTest)
 	wantError(t, "production units under --test", err, ErrPolicy)
 }
@@ -77,7 +77,7 @@ func TestSign(t *testing.T) {
 	w := newWorks(t)
 	o := w.firstOrder(t, 10)
 	key := newKey(t)
-	draft, err := Check(o, w.candidate(o, key), true, o.Issued)
+	draft, err := Check(o, &w.authority.Bundle, w.candidate(o, key), true, o.Issued)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestSign(t *testing.T) {
 func TestSignWithABrokenToken(t *testing.T) {
 	w := newWorks(t)
 	o := w.firstOrder(t, 10)
-	draft, err := Check(o, w.candidate(o, newKey(t)), true, o.Issued)
+	draft, err := Check(o, &w.authority.Bundle, w.candidate(o, newKey(t)), true, o.Issued)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,6 +110,19 @@ func signForUnits(random io.Reader, root crypto.Signer, title string, payload []
 	return object[1:], nil
 }
 
+// objectSize is how many bytes signForUnits makes of a payload: array and headers, the payload and the signature with the heads
+// of their byte strings (RFC 8949, section 3).
+func objectSize(payload int) int {
+	head := 1
+	if payload > 23 {
+		head++
+	}
+	if payload > 255 {
+		head++
+	}
+	return 6 + head + payload + 66
+}
+
 // parseForUnits is parseObject of what signForUnits wrote.
 func parseForUnits(title string, object []byte) (*cose.Sign1Message, error) {
 	return parseObject(title, append([]byte{0xD2}, object...))

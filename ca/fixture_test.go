@@ -234,7 +234,7 @@ func (w *works) candidate(o *Order, key *ecdsa.PrivateKey) Candidate {
 // issue takes a unit through Check and Sign, with an X.509 twin.
 func (w *works) issue(t testing.TB, o *Order, key *ecdsa.PrivateKey, serial EUI64) *Issued {
 	t.Helper()
-	draft, err := Check(o, w.candidate(o, key), true, morning.Add(2*time.Hour))
+	draft, err := Check(o, &w.authority.Bundle, w.candidate(o, key), true, morning.Add(2*time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,6 +82,9 @@ func SignLink(random io.Reader, next crypto.Signer, before Anchor, after *ecdsa.
 	return l, l.Verify(before)
 }
 
+// linkSize is how many bytes a link has that closes so many orders.
+func linkSize(orders int) int { return objectSize(anchorSize + orders*len(OrderHash{})) }
+
 func compareHashes(a, b OrderHash) int { return bytes.Compare(a[:], b[:]) }
 
 // ParseLink reads a link. Its signature is not checked: Verify does that. Errors wrap ErrMalformed.

@@ -3,10 +3,12 @@ package ca
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -20,7 +22,7 @@ const MaxValidity = 5 * 366 * 24 * time.Hour
 type Order struct {
 	Certificate *OrderCertificate
 	Previous    [32]byte // SHA-256 of the order file before it
-	Anchor      Anchor   // what its units are given
+	Anchor      Anchor   // the root's that signed it
 	Station     string
 	Count       uint64
 	Issued      time.Time
@@ -33,6 +35,9 @@ type Order struct {
 
 // Number is the order's number and its place in the authority's chain of order files.
 func (o *Order) Number() uint16 { return o.Certificate.Name.Number() }
+
+// Epoch is that of the root that signed the order.
+func (o *Order) Epoch() int { return o.Certificate.Name.Root().Epoch() }
 
 // Test says whether the authority is marked as a test authority.
 func (o *Order) Test() bool { return o.Certificate.Name.Root().Test() }
@@ -154,8 +159,8 @@ func (a *Authority) CanOrder(r OrderRequest) error {
 // and when signing fails, nothing is written. After an error from the folder the file is there whole or not at all, and
 // Load tells which. random feeds the signatures and may be nil for a token.
 func (a *Authority) Order(random io.Reader, root crypto.Signer, r OrderRequest) (*Order, error) {
-	if !a.Anchor.Key().Equal(root.Public()) {
-		return nil, fmt.Errorf("the key at %s is not the root's: %w", a.RootURI, ErrVerify)
+	if err := a.isRoot(root); err != nil {
+		return nil, err
 	}
 	draft, err := a.next(r)
 	if err != nil {
@@ -165,7 +170,7 @@ func (a *Authority) Order(random io.Reader, root crypto.Signer, r OrderRequest) 
 	if err != nil {
 		return nil, err
 	}
-	form, err := orderX509(random, a.Name, a.rootX509, root, certificate, r.Request.Station)
+	form, err := orderX509(random, a.Name, a.roots[a.Epoch()-1], root, certificate, r.Request.Station)
 	if err != nil {
 		return nil, err
 	}
@@ -174,8 +179,8 @@ func (a *Authority) Order(random io.Reader, root crypto.Signer, r OrderRequest) 
 		Previous:    a.lastHash(),
 		Certificate: certificate.Raw,
 		X509:        form,
-		RootX509:    a.rootX509.Raw,
-		Anchor:      a.Anchor,
+		RootX509:    a.roots[a.Epoch()-1].Raw,
+		Anchor:      a.Newest(),
 		Station:     r.Request.Station,
 		Count:       r.Count,
 		Issued:      uint64(certificate.IssuedAt.Unix()),
@@ -188,6 +193,9 @@ func (a *Authority) Order(random io.Reader, root crypto.Signer, r OrderRequest) 
 	o, err := ParseOrder(file)
 	if err != nil {
 		return nil, fmt.Errorf("read back the new order: %w", err)
+	}
+	if a.rotated() {
+		return nil, fmt.Errorf("root %d was replaced meanwhile: run this again: %w", a.Epoch(), ErrPolicy)
 	}
 	if err := createFile(a.OrderPath(o), o.File); err != nil { // of two officers' commands at once, one fails here
 		return nil, fmt.Errorf("record order %d: %w", o.Number(), err)
@@ -213,7 +221,7 @@ func (a *Authority) next(r OrderRequest) (*OrderCertificate, error) {
 		first = a.free(r.Count)
 	}
 	o := &OrderCertificate{
-		Name:     newOrderName(a.Anchor.Name(), uint16(len(a.Orders)+1)),
+		Name:     newOrderName(a.Newest().Name(), uint16(len(a.Orders)+1)),
 		Product:  r.Profile.Product,
 		Range:    Range{First: first, Last: first + EUI64(r.Count-1)},
 		Key:      r.Request.Key,
@@ -225,13 +233,15 @@ func (a *Authority) next(r OrderRequest) (*OrderCertificate, error) {
 // admit refuses what the authority's next order may not be. Load asks it of the orders that it finds, one after the other,
 // so that a folder never holds what Order would have refused.
 func (a *Authority) admit(o *OrderCertificate) error {
+	epoch := o.Name.Root().Epoch()
+	signed := len(a.ordersOf(epoch))
 	switch {
-	case a.Remaining() == 0:
-		return fmt.Errorf("root %d has signed %d orders, as many as a unit has room to close: %w", a.Anchor.Name().Epoch(), MaxOrdersPerRoot, ErrPolicy)
-	case o.Key.Equal(a.Anchor.Key()) || keyHash(o.Key) == a.Anchor.Next():
+	case signed >= a.room(epoch):
+		return fmt.Errorf("root %d has signed %d orders, as many as a unit has room to close: rotate the root: %w", epoch, signed, ErrPolicy)
+	case a.isRootKey(o.Key):
 		return fmt.Errorf("the order key is a root's: the station must make its own: %w", ErrPolicy)
-	case o.IssuedAt.Before(a.lastIssued()):
-		return fmt.Errorf("the time is %s, before the root or its last order was made, %s: set the clock: %w", o.IssuedAt.Format(time.DateTime), a.lastIssued().Format(time.DateTime), ErrPolicy)
+	case o.IssuedAt.Before(a.lastIssued(epoch)):
+		return fmt.Errorf("the time is %s, before the root or its last order was made, %s: set the clock: %w", o.IssuedAt.Format(time.DateTime), a.lastIssued(epoch).Format(time.DateTime), ErrPolicy)
 	case o.Range.First > o.Range.Last || o.Range.First < a.Prefix.first() || o.Range.Last > a.Prefix.last():
 		return fmt.Errorf("%d units from %v do not fit under the prefix %v, %v: %w", o.Range.Size(), o.Range.First, a.Prefix, Range{a.Prefix.first(), a.Prefix.last()}, ErrPolicy)
 	}
@@ -244,6 +254,21 @@ func (a *Authority) admit(o *OrderCertificate) error {
 		}
 	}
 	return o.Range.check()
+}
+
+// isRoot says whether this is the newest root's key. The error wraps ErrVerify.
+func (a *Authority) isRoot(root crypto.Signer) error {
+	if !a.Newest().Key().Equal(root.Public()) {
+		return fmt.Errorf("the key at %s is not that of root %d: %w", a.RootURI(), a.Epoch(), ErrVerify)
+	}
+	return nil
+}
+
+// isRootKey says whether it is the key of any root, or of the next.
+func (a *Authority) isRootKey(key *ecdsa.PublicKey) bool {
+	hash := keyHash(key)
+	return key.Equal(a.Anchor.Key()) || hash == a.Anchor.Next() ||
+		slices.ContainsFunc(a.Links, func(l *Link) bool { return hash == l.Anchor.Next() })
 }
 
 // free finds room for count serial numbers after the last one ordered, past any EUI-48s in disguise. What lies between

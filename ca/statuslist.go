@@ -42,28 +42,13 @@ func SignStatusList(random io.Reader, root crypto.Signer, a Anchor, list StatusL
 	if !a.Key().Equal(root.Public()) {
 		return nil, fmt.Errorf("status list: the key is not that of root %d: %w", a.Name().Epoch(), ErrVerify)
 	}
-	l := StatusList{
-		Root:    a.Name(),
-		Number:  list.Number,
-		Orders:  slices.SortedFunc(slices.Values(list.Orders), compareNames),
-		Ranges:  slices.SortedFunc(slices.Values(list.Ranges), func(a, b Range) int { return cmp.Compare(a.First, b.First) }),
-		Serials: slices.Sorted(slices.Values(list.Serials)),
+	l, err := draftStatusList(a.Name(), list)
+	if err != nil {
+		return nil, fmt.Errorf("status list: %w", err)
 	}
-	for _, o := range l.Orders {
-		if o.Root().Test() != l.Root.Test() || o.Root().Epoch() < 1 || o.Root().Epoch() > l.Root.Epoch() {
-			return nil, fmt.Errorf("status list: order %x is not of this authority up to root %d: %w", o, l.Root.Epoch(), ErrMalformed)
-		}
-	}
-	if len(l.Orders) > maxListed || len(l.Ranges) > maxListed {
-		return nil, fmt.Errorf("status list: %d orders and %d ranges, at most %d of each: %w", len(l.Orders), len(l.Ranges), maxListed, ErrPolicy)
-	}
-	l.prefix = commonPrefix(l.numbers())
 	object, err := signForUnits(random, root, listTitle, l.payload())
 	if err != nil {
 		return nil, err
-	}
-	if len(object) > maxList {
-		return nil, fmt.Errorf("status list: %d bytes, and a unit keeps %d: list ranges or whole orders in place of single units: %w", len(object), maxList, ErrPolicy)
 	}
 	signed, err := ParseStatusList(object)
 	if err != nil {
@@ -71,6 +56,46 @@ func SignStatusList(random io.Reader, root crypto.Signer, a Anchor, list StatusL
 	}
 	return signed, signed.Verify(a)
 }
+
+// draftStatusList puts a list's entries into their order, and refuses what SignStatusList would, before anything is signed.
+func draftStatusList(root RootName, list StatusList) (*StatusList, error) {
+	l := &StatusList{
+		Root:    root,
+		Number:  list.Number,
+		Orders:  slices.SortedFunc(slices.Values(list.Orders), compareNames),
+		Ranges:  slices.SortedFunc(slices.Values(list.Ranges), func(a, b Range) int { return cmp.Compare(a.First, b.First) }),
+		Serials: slices.Sorted(slices.Values(list.Serials)),
+	}
+	for _, o := range l.Orders {
+		if o.Root().Test() != root.Test() || o.Root().Epoch() < 1 || o.Root().Epoch() > root.Epoch() {
+			return nil, fmt.Errorf("order %x is not of this authority up to root %d: %w", o, root.Epoch(), ErrMalformed)
+		}
+	}
+	if len(l.Orders) > maxListed || len(l.Ranges) > maxListed {
+		return nil, fmt.Errorf("%d orders and %d ranges, at most %d of each: %w", len(l.Orders), len(l.Ranges), maxListed, ErrPolicy)
+	}
+	l.prefix = commonPrefix(l.numbers())
+	payload := l.payload()
+	if size := objectSize(len(payload)); size > maxList {
+		return nil, fmt.Errorf("%d bytes, and a unit keeps %d: list ranges or whole orders in place of single units: %w", size, maxList, ErrPolicy)
+	}
+	_, err := parseListed(payload)
+	return l, err
+}
+
+// revokes says whether the list has a serial number; a list that is nil has nothing.
+func (l *StatusList) revokes(serial EUI64) bool {
+	return l != nil && slices.Contains(l.Serials, serial)
+}
+
+// holds says whether the list has an order, or a range that a serial number is in.
+func (l *StatusList) holds(order OrderName, serial EUI64) bool {
+	return l != nil && (slices.Contains(l.Orders, order) ||
+		slices.ContainsFunc(l.Ranges, func(r Range) bool { return r.Contains(serial) }))
+}
+
+// Entries is how many orders, ranges and serial numbers it has.
+func (l *StatusList) Entries() int { return len(l.Orders) + len(l.Ranges) + len(l.Serials) }
 
 func compareNames(a, b OrderName) int { return bytes.Compare(a[:], b[:]) }
 

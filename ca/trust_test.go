@@ -442,3 +442,18 @@ func TestStatusListRoom(t *testing.T) {
 		t.Errorf("%d serial numbers at best", n-1)
 	}
 }
+
+// bundle is what leads to the root of this epoch, each before it closed with an order of its own, and a status list.
+func (c chain) bundle(t testing.TB, epoch int) *Bundle {
+	t.Helper()
+	b := &Bundle{Anchor: c.anchor(1)}
+	for e := 2; e <= epoch; e++ {
+		b.Links = append(b.Links, c.link(t, e, c.order(t, e-1, uint16(e-1))))
+	}
+	list, err := SignStatusList(rand.Reader, c[epoch], c.anchor(epoch), StatusList{Number: 4, Serials: []EUI64{0x021A2B0000000105}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.List = list
+	return b
+}

@@ -94,7 +94,7 @@ func TestX509Verify(t *testing.T) {
 	// Another authority of the same names is another authority.
 	other := newWorks(t)
 	otherRoots := x509.NewCertPool()
-	otherRoots.AddCert(other.authority.rootX509)
+	otherRoots.AddCert(other.authority.roots[0])
 	if _, err := unit.Verify(x509.VerifyOptions{Roots: otherRoots, Intermediates: orders, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err == nil {
 		t.Error("another root accepted")
 	}

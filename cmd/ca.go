@@ -15,8 +15,8 @@ import (
 )
 
 func (p *program) ca() *cobra.Command {
-	c := &cobra.Command{Use: "ca", Short: "The manufacturer's authority: roots and orders"}
-	c.AddCommand(p.caInit(), p.caOrder(), p.caBundle(), p.caShow())
+	c := &cobra.Command{Use: "ca", Short: "The manufacturer's authority: roots, orders, revocation"}
+	c.AddCommand(p.caInit(), p.caOrder(), p.caRotate(), p.caRevoke(), p.caRelease(), p.caBundle(), p.caShow())
 	return c
 }
 
@@ -117,7 +117,11 @@ func (p *program) caBundle() *cobra.Command {
 			if asC != (profile != "") {
 				return usage("--c and --profile go together: the constants name a product")
 			}
-			data := a.Anchor.Bundle()
+			bundle, err := a.Publish()
+			if err != nil {
+				return err
+			}
+			data := bundle.Encode()
 			if asC {
 				product, err := readProfile(profile)
 				if err != nil {
@@ -165,28 +169,40 @@ type authorityJSON struct {
 	NextKey    string      `json:"next_key"` // URI
 	NextHash   string      `json:"next_hash"`
 	Orders     []orderJSON `json:"orders"`
-	OrdersLeft int         `json:"orders_left"`
+	OrdersLeft int         `json:"orders_left"`    // under this root
+	LeftInLife int         `json:"orders_in_life"` // under this root and all to come
+	List       *listJSON   `json:"list,omitempty"` // the status list
 }
 
 func (p *program) showAuthority(a *ca.Authority) error {
-	anchor, next, epoch := a.Anchor.Hash(), a.Anchor.Next(), a.Anchor.Name().Epoch()
+	anchor, next, epoch := a.Anchor.Hash(), a.Newest().Next(), a.Epoch()
 	view := authorityJSON{
 		Name: a.Name, Test: a.Test, Epoch: epoch, Prefix: a.Prefix.String(),
-		Anchor: hex.EncodeToString(anchor[:]), RootKey: a.RootURI, NextKey: a.NextURI, NextHash: hex.EncodeToString(next[:]),
-		Orders: make([]orderJSON, 0, len(a.Orders)), OrdersLeft: a.Remaining(),
+		Anchor: hex.EncodeToString(anchor[:]), RootKey: a.RootURI(), NextKey: a.NextURI(), NextHash: hex.EncodeToString(next[:]),
+		Orders: make([]orderJSON, 0, len(a.Orders)), OrdersLeft: a.Remaining(), LeftInLife: a.RemainingInLife(),
 	}
 	for _, o := range a.Orders {
 		view.Orders = append(view.Orders, orderView(a, o))
+	}
+	if a.List != nil {
+		list := listView(a)
+		view.List = &list
 	}
 	return p.answer(view, func() {
 		kind := "production"
 		if a.Test {
 			kind = "TEST, its units must never be sold"
 		}
-		fmt.Fprintf(p.Out, "authority    %s (%s)\nroot         epoch %d, key at %s\nanchor       %s\nnext root    key at %s\n             SHA-256 %s\nprefix       %s\norders       %d, room for %d more\n",
-			view.Name, kind, view.Epoch, view.RootKey, view.Anchor, view.NextKey, view.NextHash, view.Prefix, len(view.Orders), view.OrdersLeft)
+		fmt.Fprintf(p.Out, "authority    %s (%s)\nroot         epoch %d, key at %s\nanchor       %s\nnext root    key at %s\n             SHA-256 %s\nprefix       %s\norders       %d, room for %d more under this root, %d in all\n",
+			view.Name, kind, view.Epoch, view.RootKey, view.Anchor, view.NextKey, view.NextHash, view.Prefix, len(view.Orders), view.OrdersLeft, view.LeftInLife)
 		for _, o := range view.Orders {
 			o.write(p.Out)
+		}
+		if view.List != nil {
+			view.List.write(p)
+		}
+		if a.ListOutdated() {
+			fmt.Fprintf(p.Out, "NOT DONE     the status list is not signed by root %d: repeat 'birthmark ca rotate'\n", view.Epoch)
 		}
 	})
 }

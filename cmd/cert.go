@@ -144,7 +144,7 @@ func (p *program) verifyUnit(path string) error {
 	if err != nil {
 		return err
 	}
-	anchor, err := p.anchor()
+	bundle, err := p.bundle()
 	if err != nil {
 		return err
 	}
@@ -154,14 +154,11 @@ func (p *program) verifyUnit(path string) error {
 	}
 	u, err := ca.ParseUnitCertificate(c.Raw)
 	if err == nil {
-		err = o.Certificate.Verify(anchor)
-	}
-	if err == nil {
-		err = u.Verify(o.Certificate)
+		err = bundle.VerifyUnit(o.Certificate, u)
 	}
 	var agreed bool
 	if err == nil {
-		agreed, err = askUnit(anchor, o.Certificate, u)
+		agreed, err = askUnit(bundle, o.Certificate, u)
 	}
 	if err != nil {
 		return mark(fmt.Errorf("%s: %w", path, err), ca.ErrVerify)
@@ -178,14 +175,21 @@ func (p *program) verifyUnit(path string) error {
 	})
 }
 
-// askUnit has the unit's own code judge the certificates, in an image of this anchor and the order's product. A build that
+// askUnit has the unit's own code judge the certificates, in an image of the bundle's anchor and the order's product. A build that
 // lacks the code does not agree, which is no error.
-func askUnit(anchor ca.Anchor, o *ca.OrderCertificate, u *ca.UnitCertificate) (agreed bool, err error) {
+func askUnit(b *ca.Bundle, o *ca.OrderCertificate, u *ca.UnitCertificate) (agreed bool, err error) {
 	key, err := u.Key.Bytes() // 04, X, Y
 	if err != nil {
 		return false, err
 	}
-	err = device.Judge(anchor.Hash(), o.Product, device.Birth{Anchor: anchor[:], Order: o.Raw, Unit: u.Raw, Key: key[1:]})
+	birth := device.Birth{Anchor: b.Anchor[:], Order: o.Raw, Unit: u.Raw, Key: key[1:]}
+	for _, l := range b.Links {
+		birth.Links = append(birth.Links, l.Object)
+	}
+	if b.List != nil {
+		birth.List = b.List.Object
+	}
+	err = device.Judge(b.Anchor.Hash(), o.Product, birth)
 	if errors.Is(err, device.ErrNoCgo) {
 		return false, nil
 	}

@@ -156,6 +156,7 @@ func TestDocumentJSON(t *testing.T) {
 		"simulated meeting": meetJSON{}, "met": metJSON{}, "pairing": pairingJSON{}, "line message": lineMessageJSON{}, "text": textJSON{},
 		"entry": entryJSON{}, "sum": summaryJSON{}, "verified": verifiedJSON{}, "exported": exportedJSON{}, "findings": findingsJSON{},
 		"double": doubleJSON{}, "record": recordJSON{}, "good": goodJSON{}, "token": hsm.TokenInfo{}, "public key": hsm.PublicKey{},
+		"status list": listJSON{}, "update": updateJSON{}, "root": rootJSON{},
 		"check": hsm.Check{}, "figures": hsm.Figures{}, "rate": hsm.Rate{}, "version": versionJSON{},
 	}
 	for _, m := range regexp.MustCompile(`(?m)^### (.*)$`).FindAllStringSubmatch(text, -1) {

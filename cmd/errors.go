@@ -96,6 +96,11 @@ var outcomes = []struct {
 	{provision.ErrSameUnit, exitUsage, "give the ports of two units"},
 	{ca.ErrTest, exitPolicy, "a test authority's units must never be sold: give --test only where test units are wanted"},
 	{ca.ErrOtherRoot, exitSetAside, "flash the firmware that was built with this authority's constants ('birthmark ca bundle --c'), then try again"},
+	{ca.ErrRevoked, exitVerify, "keep it apart and tell the security officer: it stays outside as long as the status list has it ('birthmark ca show')"},
+	{ca.ErrUnknownRoot, exitPolicy, "ask the security officer for the newest bundle ('birthmark ca bundle'): this one is older than the root"},
+	{ca.ErrClosedRoot, exitVerify, "keep it and tell the security officer: somebody who has the old root's key signs orders"},
+	{ca.ErrUnknownOrder, exitVerify, "find out before anything is closed: this is an older copy of the authority's folder, or somebody else signs orders"},
+	{provision.ErrRelease, exitPolicy, "ask for a release of the serial number and generation that 'birthmark unit inspect' shows"},
 	{provision.ErrSetAside, exitSetAside, "put this unit into the red bin and do not try it again before somebody has looked at it; the next unit is not affected"},
 
 	{hsm.ErrPINLocked, exitHSM, "ask the token's security officer to unlock or reset the PIN; do not try again"},

@@ -50,7 +50,7 @@ type fleetJSON struct {
 }
 
 func (p *program) runFleetServe(ctx context.Context, r fleet.Request, profile string) error {
-	anchor, err := p.anchor()
+	bundle, err := p.bundle()
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (p *program) runFleetServe(ctx context.Context, r fleet.Request, profile st
 	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
 		return err
 	}
-	r.Anchor, r.Product, r.Peers = anchor.Hash(), product.Product, product.Peers
+	r.Anchor, r.Product, r.Peers = bundle.Anchor.Hash(), product.Product, product.Peers
 	r.Firmware = sha256.Sum256([]byte("birthmark simulated unit 1"))
 	var answered error
 	err = fleet.Serve(ctx, r, func(ports []string) {

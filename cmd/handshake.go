@@ -20,7 +20,8 @@ func (p *program) unitHandshake() *cobra.Command {
 sealed. The one on the first port begins. It shows each message with its size
 and the time that the unit took for it, and whether the units accept each other.
 What they say is theirs alone: this command passes it on and can read nothing
-but the first message. Neither unit is paired by it or keeps anything of it.`,
+but the first message. Neither unit is paired by it or keeps anything of it. A
+unit on the status list of --bundle, where there is one, is refused.`,
 		Example: `  birthmark unit handshake --port /dev/ttyUSB0 --port /dev/ttyUSB1`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -30,7 +31,11 @@ but the first message. Neither unit is paired by it or keeps anything of it.`,
 			if len(ports) != 2 {
 				return usage("%d ports given: a handshake takes two units", len(ports))
 			}
-			m, err := provision.Relay(c.Context(), ports[0], ports[1], p.settings.Baud)
+			bundle, err := p.bundleIfAny()
+			if err != nil {
+				return err
+			}
+			m, err := provision.Relay(c.Context(), ports[0], ports[1], p.settings.Baud, bundle)
 			if m == nil || err != nil && !errors.Is(err, provision.ErrRefused) {
 				return atPort(err)
 			}
@@ -39,7 +44,7 @@ but the first message. Neither unit is paired by it or keeps anything of it.`,
 		},
 	}
 	c.Flags().StringArrayVar(&ports, "port", nil, "serial port of a unit; given twice")
-	settingFlags(c, "baud")
+	settingFlags(c, "bundle", "baud")
 	return c
 }
 

@@ -26,12 +26,12 @@ is not copied, and ends in exit code 9: it is proof that somebody signed twice.`
 		Example: `  birthmark ledger import --config station/birthmark.yaml /media/stick/ledger.db`,
 		Args:    exactly(1, "FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.withBook(ledger.Open, func(b *ledger.Book, anchor ca.Anchor) error {
-				other, err := ledger.OpenReadOnly(args[0], anchor.Hash())
+			return p.withBook(ledger.Open, func(b *ledger.Book, bundle *ca.Bundle) error {
+				other, err := ledger.OpenReadOnly(args[0], bundle.Anchor.Hash())
 				if err != nil {
 					return inLedger(err)
 				}
-				return errors.Join(p.importBook(c.Context(), b, other, anchor), inLedger(other.Close()))
+				return errors.Join(p.importBook(c.Context(), b, other, bundle), inLedger(other.Close()))
 			})
 		},
 	}
@@ -62,8 +62,8 @@ type recordJSON struct {
 	Certificate string `json:"certificate,omitempty"` // C509
 }
 
-func (p *program) importBook(ctx context.Context, b, other *ledger.Book, anchor ca.Anchor) error {
-	if _, err := provision.VerifyBook(ctx, other, anchor); err != nil {
+func (p *program) importBook(ctx context.Context, b, other *ledger.Book, bundle *ca.Bundle) error {
+	if _, err := provision.VerifyBook(ctx, other, bundle); err != nil {
 		return inLedger(err)
 	}
 	findings, err := b.Import(ctx, other)

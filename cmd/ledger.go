@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/pem"
@@ -25,26 +26,26 @@ func (p *program) ledger() *cobra.Command {
 }
 
 // withBook opens the station's book, which must be of the authority that the bundle names.
-func (p *program) withBook(open func(string, [32]byte) (*ledger.Book, error), use func(*ledger.Book, ca.Anchor) error) error {
-	anchor, err := p.anchor()
+func (p *program) withBook(open func(string, [32]byte) (*ledger.Book, error), use func(*ledger.Book, *ca.Bundle) error) error {
+	bundle, err := p.bundle()
 	if err != nil {
 		return err
 	}
-	book, err := open(p.settings.Ledger, anchor.Hash())
+	book, err := open(p.settings.Ledger, bundle.Anchor.Hash())
 	if err != nil {
 		return inLedger(err)
 	}
-	return errors.Join(use(book, anchor), inLedger(book.Close()))
+	return errors.Join(use(book, bundle), inLedger(book.Close()))
 }
 
 func (p *program) ledgerShow() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "show",
-		Short:   "Show the units in the ledger and the count of each order",
+		Short:   "Show the units in the ledger, the count of each order, and which units trust which root",
 		Example: `  birthmark ledger show --config station/birthmark.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, _ ca.Anchor) error { return p.showBook(c.Context(), b) })
+			return p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, _ *ca.Bundle) error { return p.showBook(c.Context(), b) })
 		},
 	}
 	settingFlags(c, "ledger", "bundle")
@@ -57,6 +58,7 @@ type bookJSON struct {
 	Test    bool          `json:"test"`
 	Units   []entryJSON   `json:"units"`
 	Orders  []summaryJSON `json:"orders"`
+	Roots   []rootJSON    `json:"roots"`
 }
 
 // entryJSON is one unit of a ledger.
@@ -82,6 +84,14 @@ type summaryJSON struct {
 	Unused   uint64 `json:"unused"`
 }
 
+// rootJSON is what trusts one root, from its birth on: the units of the orders that the root signed.
+type rootJSON struct {
+	Root   int    `json:"root"` // epoch
+	Orders int    `json:"orders"`
+	Issued uint64 `json:"issued"`
+	Closed uint64 `json:"closed"`
+}
+
 func entryView(e ledger.Entry) (entryJSON, error) {
 	v := entryJSON{
 		Serial: ca.EUI64(e.Serial).String(), Chip: hex.EncodeToString(e.Chip[:]), Order: e.Order, State: e.State.String(),
@@ -99,7 +109,7 @@ func entryView(e ledger.Entry) (entryJSON, error) {
 }
 
 func (p *program) showBook(ctx context.Context, b *ledger.Book) error {
-	view := bookJSON{Station: b.Identity().Station, Test: b.Identity().Test, Units: []entryJSON{}, Orders: []summaryJSON{}}
+	view := bookJSON{Station: b.Identity().Station, Test: b.Identity().Test, Units: []entryJSON{}, Orders: []summaryJSON{}, Roots: []rootJSON{}}
 	for e, err := range b.Units(ctx) {
 		if err != nil {
 			return inLedger(err)
@@ -120,6 +130,15 @@ func (p *program) showBook(ctx context.Context, b *ledger.Book) error {
 			return inLedger(err)
 		}
 		view.Orders = append(view.Orders, summaryJSON(s))
+		order, err := ca.ParseOrder(o.File)
+		if err != nil {
+			return fmt.Errorf("order %d in the ledger: %w: %w", o.Number, err, ledger.ErrTampered)
+		}
+		if n := len(view.Roots); n == 0 || view.Roots[n-1].Root != order.Epoch() { // orders are numbered across roots
+			view.Roots = append(view.Roots, rootJSON{Root: order.Epoch()})
+		}
+		r := &view.Roots[len(view.Roots)-1]
+		r.Orders, r.Issued, r.Closed = r.Orders+1, r.Issued+s.Issued, r.Closed+s.Closed
 	}
 	return p.answer(view, func() {
 		fmt.Fprintf(p.Out, "%-23s  %-9s  %-18s  %5s  %-9s  %-19s  %s\n", "SERIAL", "CERT", "CHIP", "ORDER", "STATE", "ISSUED (UTC)", "TWIN")
@@ -128,6 +147,9 @@ func (p *program) showBook(ctx context.Context, b *ledger.Book) error {
 				u.IssuedAt.Format(time.DateTime), map[bool]string{true: "X.509", false: "-"}[u.X509])
 		}
 		p.writeSummaries(view.Orders)
+		for _, r := range view.Roots {
+			fmt.Fprintf(p.Out, "root %d: %d units issued (%d closed) under %d orders; they trust it, or a newer one that they were told of\n", r.Root, r.Issued, r.Closed, r.Orders)
+		}
 	})
 }
 
@@ -153,8 +175,8 @@ whether the book is a continuation of it.`,
     --against 0:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, anchor ca.Anchor) error {
-				return p.verifyBook(c.Context(), b, anchor, against)
+			return p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, bundle *ca.Bundle) error {
+				return p.verifyBook(c.Context(), b, bundle, against)
 			})
 		},
 	}
@@ -171,13 +193,13 @@ type verifiedJSON struct {
 	Orders []summaryJSON `json:"orders"`
 }
 
-func (p *program) verifyBook(ctx context.Context, b *ledger.Book, anchor ca.Anchor, against string) error {
+func (p *program) verifyBook(ctx context.Context, b *ledger.Book, bundle *ca.Bundle, against string) error {
 	// What was typed wrong shows before the book is read.
 	size, root, err := parseHead(against)
 	if err != nil {
 		return err
 	}
-	report, err := provision.VerifyBook(ctx, b, anchor)
+	report, err := provision.VerifyBook(ctx, b, bundle)
 	if err != nil {
 		return inLedger(err)
 	}
@@ -224,7 +246,7 @@ them, so that other tools can check them:
 		Example: `  birthmark ledger export --config station/birthmark.yaml --out certificates`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, _ ca.Anchor) error { return p.exportBook(c.Context(), b, out) })
+			return p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, _ *ca.Bundle) error { return p.exportBook(c.Context(), b, out) })
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "folder to make")
@@ -242,16 +264,19 @@ type exportedJSON struct {
 func (p *program) exportBook(ctx context.Context, b *ledger.Book, out string) error {
 	view := exportedJSON{Folder: out}
 	err := newFolder(out, func(folder string) error {
-		e := exporter{folder}
+		e := exporter{folder: folder}
 		orders, err := b.Orders(ctx)
 		if err != nil {
 			return inLedger(err)
 		}
 		for _, row := range orders {
-			if err := e.order(row.File, view.Orders == 0); err != nil {
+			if err := e.order(row.File); err != nil {
 				return err
 			}
 			view.Orders++
+		}
+		if err := e.place("root.pem", e.roots); err != nil {
+			return err
 		}
 		for entry, err := range b.Units(ctx) {
 			if err != nil {
@@ -274,18 +299,19 @@ func (p *program) exportBook(ctx context.Context, b *ledger.Book, out string) er
 }
 
 // exporter writes certificates into one folder.
-type exporter struct{ folder string }
+type exporter struct {
+	folder string
+	roots  []byte // PEM, each once
+}
 
-func (e exporter) order(file []byte, withRoot bool) error {
+func (e *exporter) order(file []byte) error {
 	o, err := ca.ParseOrder(file)
 	if err != nil {
 		return fmt.Errorf("order in the ledger: %w: %w", err, ledger.ErrTampered)
 	}
 	order, root := o.X509()
-	if withRoot {
-		if err := e.pem("root", root); err != nil {
-			return err
-		}
+	if block := certificatePEM(root); !bytes.Contains(e.roots, block) {
+		e.roots = append(e.roots, block...)
 	}
 	name := fmt.Sprintf("order-%d", o.Number())
 	return errors.Join(e.place(name+".c509", o.Certificate.Raw), e.pem(name, order))
@@ -300,8 +326,12 @@ func (e exporter) unit(entry ledger.Entry) error {
 	return err
 }
 
+func certificatePEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
 func (e exporter) pem(name string, der []byte) error {
-	return e.place(name+".pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return e.place(name+".pem", certificatePEM(der))
 }
 
 func (e exporter) place(name string, data []byte) error {

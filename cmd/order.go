@@ -110,7 +110,7 @@ func (p *program) runOrder(ctx context.Context, r ca.OrderRequest, out string) e
 	if err != nil {
 		return err
 	}
-	uri, err := keyIn(p.settings.Authority, a.RootURI)
+	uri, err := keyIn(p.settings.Authority, a.RootURI())
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,8 @@ func (p *program) runOrder(ctx context.Context, r ca.OrderRequest, out string) e
 			return fmt.Errorf("order %d is signed and in %s; copy it from there: %w", o.Number(), a.OrderPath(o), err)
 		}
 	}
-	fmt.Fprintf(p.Err, "birthmark: %d more orders fit under root %d; then rotate it\n", a.Remaining(), a.Anchor.Name().Epoch())
+	fmt.Fprintf(p.Err, "birthmark: %d more orders fit under root %d; then rotate it (%d in all, which units have room to close)\n",
+		a.Remaining(), a.Epoch(), a.RemainingInLife())
 	view := orderView(a, o)
 	return p.answer(view, func() { view.write(p.Out) })
 }
@@ -150,6 +151,7 @@ func parseDays(s string) (time.Duration, error) {
 type orderJSON struct {
 	File        string    `json:"file"`
 	Number      uint16    `json:"number"`
+	Root        int       `json:"root"` // epoch of the root that signed it
 	Station     string    `json:"station"`
 	Product     uint32    `json:"product"`
 	Profile     string    `json:"profile"`
@@ -167,6 +169,7 @@ func orderView(a *ca.Authority, o *ca.Order) orderJSON {
 	return orderJSON{
 		File:        a.OrderPath(o),
 		Number:      o.Number(),
+		Root:        o.Epoch(),
 		Station:     o.Station,
 		Product:     o.Certificate.Product,
 		Profile:     o.Profile.Name,
@@ -181,6 +184,6 @@ func orderView(a *ca.Authority, o *ca.Order) orderJSON {
 }
 
 func (o orderJSON) write(w io.Writer) {
-	fmt.Fprintf(w, "order %-6d %d units of product %d (%s) at station %q\n             %s to %s, until %s UTC\n             %s\n",
-		o.Number, o.Count, o.Product, o.Profile, o.Station, o.First, o.Last, o.Expires.Format("2006-01-02 15:04"), o.File)
+	fmt.Fprintf(w, "order %-6d %d units of product %d (%s) at station %q\n             %s to %s, until %s UTC, root %d\n             %s\n",
+		o.Number, o.Count, o.Product, o.Profile, o.Station, o.First, o.Last, o.Expires.Format("2006-01-02 15:04"), o.Root, o.File)
 }

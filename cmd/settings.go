@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 
 	"github.com/birthmark/birthmark/hsm"
@@ -91,10 +92,15 @@ func (p *program) load(c *cobra.Command) error {
 	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
 	v.AutomaticEnv()
 	for _, s := range allSettings {
-		if flag := c.Flags().Lookup(s.name); flag != nil {
-			if err := v.BindPFlag(s.name, flag); err != nil {
-				return err
-			}
+		flag := c.Flags().Lookup(s.name)
+		if flag == nil {
+			continue
+		}
+		if _, many := flag.Value.(pflag.SliceValue); many { // not the setting: 'ca rotate' takes many ledgers, 'ca revoke' orders
+			continue
+		}
+		if err := v.BindPFlag(s.name, flag); err != nil {
+			return err
 		}
 	}
 	if err := v.UnmarshalExact(&p.settings); err != nil {

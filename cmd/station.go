@@ -69,7 +69,7 @@ type stationJSON struct {
 }
 
 func (p *program) runStationInit(ctx context.Context, name, folder string, existing bool) error {
-	anchor, err := p.anchor()
+	bundle, err := p.bundle()
 	if err != nil {
 		return err
 	}
@@ -85,9 +85,9 @@ func (p *program) runStationInit(ctx context.Context, name, folder string, exist
 		return err
 	}
 	err = newFolder(folder, func(folder string) error {
-		hash := anchor.Hash()
+		hash := bundle.Anchor.Hash()
 		book, err := ledger.Create(filepath.Join(folder, defaultLedger), ledger.Identity{
-			Anchor: hash, Authority: hex.EncodeToString(hash[:4]), Station: name, Test: anchor.Name().Test(),
+			Anchor: hash, Authority: hex.EncodeToString(hash[:4]), Station: name, Test: bundle.Anchor.Name().Test(),
 		})
 		if err != nil {
 			return inLedger(err)
@@ -95,7 +95,7 @@ func (p *program) runStationInit(ctx context.Context, name, folder string, exist
 		if err := book.Close(); err != nil {
 			return inLedger(err)
 		}
-		for name, data := range map[string][]byte{requestName: request, defaultBundle: anchor.Bundle(), settingsName: text} {
+		for name, data := range map[string][]byte{requestName: request, defaultBundle: bundle.Encode(), settingsName: text} {
 			if err := writeNew(filepath.Join(folder, name), data); err != nil {
 				return err
 			}
@@ -241,17 +241,20 @@ func (p *program) atStation(ctx context.Context, test bool, use func(*provision.
 	if err != nil {
 		return err
 	}
-	anchor, err := p.anchor()
+	bundle, err := p.bundle()
 	if err != nil {
 		return err
 	}
-	if order.Anchor != anchor {
+	if root, known := bundle.Root(order.Epoch()); known && order.Anchor != root {
 		return fmt.Errorf("%s is an order of another authority than %s names: %w", p.settings.Order, p.settings.Bundle, ca.ErrVerify)
+	}
+	if err := bundle.AdmitOrder(order); err != nil {
+		return fmt.Errorf("%s with %s: %w", p.settings.Order, p.settings.Bundle, err)
 	}
 	if err := order.Usable(test, p.now()); err != nil {
 		return err
 	}
-	book, err := ledger.Open(p.settings.Ledger, anchor.Hash())
+	book, err := ledger.Open(p.settings.Ledger, bundle.Anchor.Hash())
 	if err != nil {
 		return inLedger(err)
 	}
@@ -270,24 +273,33 @@ func (p *program) atStation(ctx context.Context, test bool, use func(*provision.
 		return inHSM(err)
 	}
 	defer key.Close()
-	s := &provision.Station{Order: order, Key: key, Book: book, Test: test, Now: p.now, Baud: p.settings.Baud}
+	s := &provision.Station{Order: order, Bundle: bundle, Key: key, Book: book, Test: test, Now: p.now, Baud: p.settings.Baud}
 	if err := s.CheckReady(ctx); err != nil {
 		return err
 	}
 	return use(s)
 }
 
-// anchor reads what this machine was told of its authority.
-func (p *program) anchor() (ca.Anchor, error) {
+// bundle reads what this machine was told of its authority.
+func (p *program) bundle() (*ca.Bundle, error) {
 	file, err := readFile(p.settings.Bundle)
 	if err != nil {
-		return ca.Anchor{}, fmt.Errorf("bundle: %w", err)
+		return nil, fmt.Errorf("bundle: %w", err)
 	}
-	a, err := ca.ParseBundle(file)
+	b, err := ca.ParseBundle(file)
 	if err != nil {
-		return ca.Anchor{}, fmt.Errorf("%s: %w", p.settings.Bundle, err)
+		return nil, fmt.Errorf("%s: %w", p.settings.Bundle, err)
 	}
-	return a, nil
+	return b, nil
+}
+
+// bundleIfAny is bundle for a command that can do without: nil if none is named and none is where one would be.
+func (p *program) bundleIfAny() (*ca.Bundle, error) {
+	b, err := p.bundle()
+	if errors.Is(err, fs.ErrNotExist) && p.settings.Bundle == defaultBundle {
+		return nil, nil
+	}
+	return b, err
 }
 
 // order reads the order file of the settings.

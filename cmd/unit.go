@@ -15,8 +15,8 @@ import (
 )
 
 func (p *program) unit() *cobra.Command {
-	c := &cobra.Command{Use: "unit", Short: "One unit: look at it, let it meet another, take it out of the book"}
-	c.AddCommand(p.unitInspect(), p.unitHandshake(), p.unitRetire())
+	c := &cobra.Command{Use: "unit", Short: "One unit: look at it, let it meet another, tell it of new roots, take it out of the book"}
+	c.AddCommand(p.unitInspect(), p.unitHandshake(), p.unitUpdate(), p.unitRetire())
 	return c
 }
 
@@ -33,18 +33,17 @@ goes no further than that.`,
 		Example: `  birthmark unit inspect --port /dev/ttyUSB0 --config station/birthmark.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			anchor, err := p.anchor()
-			checked := err == nil
-			// Without settings there is no bundle either, and the unit can be looked at all the same.
-			if err != nil && !(errors.Is(err, fs.ErrNotExist) && p.settings.Bundle == defaultBundle) {
+			bundle, err := p.bundleIfAny()
+			if err != nil {
 				return err
 			}
+			checked := bundle != nil
 			r, err := provision.Inspect(c.Context(), port, p.settings.Baud)
 			if err != nil {
 				return atPort(err)
 			}
 			if checked {
-				err = r.Verify(anchor)
+				err = r.Verify(bundle)
 			}
 			verified := checked && err == nil
 			if verified {
@@ -53,6 +52,7 @@ goes no further than that.`,
 				verified = !errors.Is(err, ledger.ErrDouble) && !errors.Is(err, provision.ErrSetAside)
 			}
 			view := inspection(r, checked, verified, err)
+			view.Held = verified && r.Unit != nil && bundle.Holds(r.Unit.Order, r.Unit.Serial)
 			return errors.Join(p.answer(view, func() { p.writeInspection(r, view) }), err)
 		},
 	}
@@ -63,7 +63,7 @@ goes no further than that.`,
 
 // compare looks the unit up in the ledger where there is one.
 func (p *program) compare(ctx context.Context, r *provision.Inspection) error {
-	err := p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, _ ca.Anchor) error { return r.Compare(ctx, b) })
+	err := p.withBook(ledger.OpenReadOnly, func(b *ledger.Book, _ *ca.Bundle) error { return r.Compare(ctx, b) })
 	if errors.Is(err, fs.ErrNotExist) && p.settings.Ledger == defaultLedger {
 		return nil
 	}
@@ -72,22 +72,25 @@ func (p *program) compare(ctx context.Context, r *provision.Inspection) error {
 
 // inspectionJSON is what --json shows of a unit.
 type inspectionJSON struct {
-	Chip        string `json:"chip"`
-	Revision    string `json:"revision"`
-	State       string `json:"state"`
-	Product     uint32 `json:"product"`
-	Firmware    string `json:"firmware"`
-	Anchor      string `json:"anchor"`
-	Locks       string `json:"locks"`
-	DebugClosed bool   `json:"debug_closed"`
-	Serial      string `json:"serial,omitempty"`
-	Order       uint16 `json:"order,omitempty"`
-	Code        string `json:"code,omitempty"`
-	Certificate string `json:"certificate,omitempty"`
-	Proven      bool   `json:"proven"`   // it has the key of its certificate
-	Checked     bool   `json:"checked"`  // a bundle was there to verify against
-	Verified    bool   `json:"verified"` // it carries a certificate, which holds
-	Error       string `json:"error,omitempty"`
+	Chip        string  `json:"chip"`
+	Revision    string  `json:"revision"`
+	State       string  `json:"state"`
+	Product     uint32  `json:"product"`
+	Firmware    string  `json:"firmware"`
+	Anchor      string  `json:"anchor"`
+	Locks       string  `json:"locks"`
+	DebugClosed bool    `json:"debug_closed"`
+	Generation  *uint32 `json:"generation"` // of its pairing record
+	Serial      string  `json:"serial,omitempty"`
+	Root        int     `json:"root,omitempty"` // of its order
+	Order       uint16  `json:"order,omitempty"`
+	Code        string  `json:"code,omitempty"`
+	Certificate string  `json:"certificate,omitempty"`
+	Proven      bool    `json:"proven"`   // it has the key of its certificate
+	Checked     bool    `json:"checked"`  // a bundle was there to verify against
+	Verified    bool    `json:"verified"` // it carries a certificate, which holds
+	Held        bool    `json:"held"`     // its order or range is on the status list
+	Error       string  `json:"error,omitempty"`
 }
 
 func inspection(r *provision.Inspection, checked, verified bool, err error) inspectionJSON {
@@ -100,11 +103,13 @@ func inspection(r *provision.Inspection, checked, verified bool, err error) insp
 		Anchor:      hex.EncodeToString(r.AnchorHash[:]),
 		Locks:       hex.EncodeToString(r.Locks[:]),
 		DebugClosed: r.DebugClosed,
+		Generation:  r.Generation,
 		Proven:      r.Proven,
 		Checked:     checked,
 		Verified:    r.Unit != nil && verified,
 	}
 	if r.Unit != nil {
+		v.Root = r.Order.Name.Root().Epoch()
 		v.Serial, v.Order, v.Code, v.Certificate = r.Unit.Serial.String(), r.Order.Name.Number(), r.Unit.Code(), hex.EncodeToString(r.Unit.Raw)
 	}
 	if err != nil {
@@ -114,14 +119,16 @@ func inspection(r *provision.Inspection, checked, verified bool, err error) insp
 }
 
 func (p *program) writeInspection(r *provision.Inspection, v inspectionJSON) {
-	fmt.Fprintf(p.Out, "chip         %s, ATECC608 revision %s\nstate        %s (lock bytes %s)\nfirmware     %s, product %d\ntrusts       anchor %s\ndebug port   %s\n",
-		v.Chip, v.Revision, v.State, v.Locks, v.Firmware, v.Product, v.Anchor, map[bool]string{true: "closed", false: "open"}[v.DebugClosed])
+	fmt.Fprintf(p.Out, "chip         %s, ATECC608 revision %s\nstate        %s (lock bytes %s)\nfirmware     %s, product %d\ntrusts       anchor %s\ndebug port   %s\npairing      %s\n",
+		v.Chip, v.Revision, v.State, v.Locks, v.Firmware, v.Product, v.Anchor, map[bool]string{true: "closed", false: "open"}[v.DebugClosed], generation(v.Generation))
 	if r.Unit == nil {
 		fmt.Fprintf(p.Out, "certificate  none\n")
 		return
 	}
 	verdict := "NOT VALID"
 	switch {
+	case v.Held:
+		verdict = "verified up to the root; its order or range is on the status list: it makes no new pairings"
 	case v.Verified:
 		verdict = "verified up to the root"
 	case !v.Checked:
@@ -131,8 +138,16 @@ func (p *program) writeInspection(r *provision.Inspection, v inspectionJSON) {
 	if v.Proven {
 		possession = "possession of its key is proven"
 	}
-	fmt.Fprintf(p.Out, "certificate  %s, CERT %s, %d bytes, order %d, issued %s UTC\n             %s; %s\n",
-		v.Serial, v.Code, len(r.Unit.Raw), v.Order, r.Unit.IssuedAt.Format("2006-01-02 15:04:05"), verdict, possession)
+	fmt.Fprintf(p.Out, "certificate  %s, CERT %s, %d bytes, order %d of root %d, issued %s UTC\n             %s; %s\n",
+		v.Serial, v.Code, len(r.Unit.Raw), v.Order, v.Root, r.Unit.IssuedAt.Format("2006-01-02 15:04:05"), verdict, possession)
+}
+
+// generation says it in words.
+func generation(g *uint32) string {
+	if g == nil {
+		return "no record"
+	}
+	return fmt.Sprintf("generation %d", *g)
 }
 
 func (p *program) unitRetire() *cobra.Command {
@@ -154,7 +169,7 @@ includes void units.`,
 			if reason == "" {
 				return usage("--reason is empty: the ledger keeps it for ever")
 			}
-			return p.withBook(ledger.Open, func(b *ledger.Book, _ ca.Anchor) error {
+			return p.withBook(ledger.Open, func(b *ledger.Book, _ *ca.Bundle) error {
 				if err := b.Void(c.Context(), uint64(eui), reason); err != nil {
 					return inLedger(err)
 				}

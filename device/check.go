@@ -67,8 +67,10 @@ func (c Check) Error() string {
 
 // Birth is what a unit is given, and the key that its chip made.
 type Birth struct {
-	Anchor []byte // 98 bytes (docs/formats.md)
-	Order  []byte // the order's C509 certificate
-	Unit   []byte // the unit's C509 certificate
-	Key    []byte // 64 bytes, X then Y
+	Anchor []byte   // 98 bytes (docs/formats.md)
+	Links  [][]byte // to the newest root, lowest first; nil under the first one
+	List   []byte   // the status list; nil: none
+	Order  []byte   // the order's C509 certificate
+	Unit   []byte   // the unit's C509 certificate
+	Key    []byte   // 64 bytes, X then Y
 }

@@ -11,6 +11,7 @@ int bm_judge_verify(void *user, const_byte *key, const_byte *digest, const_byte 
 import "C"
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"fmt"
@@ -20,16 +21,64 @@ import (
 
 // Judge gives the opinion of a unit, by its own code, on what it is given at its birth: nil, or the first Check that
 // does not hold. Its image has this anchor hash and product. The checks are those of docs/wire.md, status 6; signatures are
-// verified by crypto/ecdsa in place of the chip. A key or anchor of the wrong size is an error that is no Check.
+// verified by crypto/ecdsa in place of the chip. A key or anchor of the wrong size is an error that is no Check, as is a link or a
+// list that the unit does not take, a Status.
 func Judge(anchorHash [32]byte, product uint32, b Birth) error {
 	if len(b.Anchor) != C.BM_ANCHOR_SIZE || len(b.Key) != C.BM_KEY_SIZE {
 		return fmt.Errorf("judge a birth: anchor of %d bytes and key of %d, not %d and %d",
 			len(b.Anchor), len(b.Key), C.BM_ANCHOR_SIZE, C.BM_KEY_SIZE)
 	}
+	if len(b.Links) > 0 || b.List != nil {
+		return judgeLater(Image{AnchorHash: anchorHash, Product: product}, b)
+	}
 	port := C.struct_bm_port{verify: (*[0]byte)(C.bm_judge_verify)}
 	if status := trust(&port, anchorHash, product, b); status != C.BM_OK {
 		return Check(status) // positive: bm_judge_verify has no chip that could fail
 	}
+	return nil
+}
+
+// judgeLater is Judge of a unit that is told more than its anchor, which it keeps.
+func judgeLater(image Image, b Birth) error {
+	t, err := NewTrust(image, scratch(bytes.Repeat([]byte{0xFF}, C.BM_FLASH_PAGES*scratchPage)))
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	err = t.Anchor(b.Anchor)
+	for _, link := range b.Links {
+		if err == nil {
+			err = t.Link(link)
+		}
+	}
+	if err == nil && b.List != nil {
+		err = t.List(b.List)
+	}
+	if err != nil {
+		return err
+	}
+	return t.Birth(b)
+}
+
+const scratchPage = 2048 // bytes, as a unit's
+
+// scratch is a flash in memory.
+type scratch []byte
+
+func (s scratch) PageSize() int { return scratchPage }
+
+func (s scratch) Read(page, offset int, out []byte) error {
+	copy(out, s[page*scratchPage+offset:])
+	return nil
+}
+
+func (s scratch) Program(page, offset int, data []byte) error {
+	copy(s[page*scratchPage+offset:], data)
+	return nil
+}
+
+func (s scratch) Erase(page int) error {
+	copy(s[page*scratchPage:][:scratchPage], bytes.Repeat([]byte{0xFF}, scratchPage))
 	return nil
 }
 

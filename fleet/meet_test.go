@@ -85,7 +85,7 @@ func (f factory) unit(t *testing.T, dir string, index int) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	draft, err := ca.Check(f.order, ca.Candidate{Key: proof.Key, Firmware: h.Firmware, Anchor: h.AnchorHash, Product: h.Product,
+	draft, err := ca.Check(f.order, &ca.Bundle{Anchor: f.order.Anchor}, ca.Candidate{Key: proof.Key, Firmware: h.Firmware, Anchor: h.AnchorHash, Product: h.Product,
 		Configuration: prepared.Configuration}, true, time.Now())
 	if err != nil {
 		t.Fatal(err)

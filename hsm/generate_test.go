@@ -4,6 +4,9 @@ package hsm
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,6 +120,36 @@ func TestFindKey(t *testing.T) {
 		_, err = token.Signer(ctx, want)
 		wantError(t, err, ErrAmbiguous)
 		wantError(t, token.DestroyKey(ctx, want), ErrAmbiguous)
+	}
+}
+
+// A key is destroyed by its place and its public key: another one in that place stays.
+func TestDestroyKeyAtURI(t *testing.T) {
+	ctx := context.Background()
+	options := tokens(t, "factory-a")
+	const uri = "pkcs11:token=factory-a;object=root-1"
+	k, err := CreateKey(ctx, uri, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := k.Public().(*ecdsa.PublicKey)
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, DestroyKey(ctx, uri, &other.PublicKey, options), ErrNoKey)
+	wantError(t, DestroyKey(ctx, "pkcs11:token=factory-b;object=root-1", public, options), ErrNoToken)
+	if err := DestroyKey(ctx, uri, public, options); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, DestroyKey(ctx, uri, public, options), ErrNoKey)
+	if again, err := CreateKey(ctx, uri, options); err != nil { // no half of it is left
+		t.Error(err)
+	} else {
+		again.Close()
 	}
 }
 

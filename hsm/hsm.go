@@ -69,6 +69,25 @@ func CreateKey(ctx context.Context, uri string, options Options) (Key, error) {
 	})
 }
 
+// DestroyKey destroys the key that uri names, which must be this one, and looks that it is gone: in a token both halves, in a file the
+// file itself. What was copied elsewhere before is not reached. Errors wrap those of OpenKey; ErrNoKey: it is gone already.
+func DestroyKey(ctx context.Context, uri string, public *ecdsa.PublicKey, options Options) error {
+	u, err := ParseURI(uri)
+	if err != nil {
+		return err
+	}
+	if u.File != "" {
+		return destroyFile(ctx, u.File, public, options.PIN)
+	}
+	token, err := Open(ctx, u, options)
+	if err != nil {
+		return err
+	}
+	want := u.Key()
+	want.Public = public
+	return errors.Join(token.DestroyKey(ctx, want), token.Close())
+}
+
 func withKey(ctx context.Context, text string, options Options,
 	file func(context.Context, string, PINSource) (Key, error),
 	inToken func(context.Context, *Token, URI) (*Signer, error)) (Key, error) {

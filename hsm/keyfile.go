@@ -129,6 +129,21 @@ func createFile(ctx context.Context, path string, source PINSource) (Key, error)
 	return key, nil
 }
 
+// destroyFile removes a key file that has this key in it, which takes its passphrase.
+func destroyFile(ctx context.Context, path string, public *ecdsa.PublicKey, source PINSource) error {
+	key, err := openFile(ctx, path, source)
+	if err != nil {
+		return err
+	}
+	if !public.Equal(key.Public()) {
+		return fmt.Errorf("key file %q: it has another key in it: %w", path, ErrNoKey)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("destroy key file: %w", err)
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
 // writeNew writes a file that was not there and makes it last. It leaves none behind on failure.
 func writeNew(path string, text []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -27,6 +27,38 @@ func fileOptions(t *testing.T) Options {
 	return Options{PIN: PINFromFile(secretFile(t, passphrase+"\n"))}
 }
 
+func TestDestroyKeyFile(t *testing.T) {
+	ctx, options := context.Background(), fileOptions(t)
+	path := filepath.Join(t.TempDir(), "root-1.key")
+	k, err := CreateKey(ctx, path, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := k.Public().(*ecdsa.PublicKey)
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, try := range []struct {
+		public  *ecdsa.PublicKey
+		options Options
+		want    error
+		there   bool // afterwards
+	}{
+		{&other.PublicKey, options, ErrNoKey, true},
+		{public, Options{PIN: PINFromFile(secretFile(t, "wrong"))}, ErrPIN, true},
+		{public, options, nil, false},
+		{public, options, ErrNoKey, false},
+	} {
+		if err := DestroyKey(ctx, path, try.public, try.options); !errors.Is(err, try.want) {
+			t.Errorf("have %v, want %v", err, try.want)
+		}
+		if _, err := os.Stat(path); (err == nil) != try.there {
+			t.Errorf("after %v: %v", try.want, err)
+		}
+	}
+}
+
 func TestKeyFile(t *testing.T) {
 	options := fileOptions(t)
 	path := filepath.Join(t.TempDir(), "order")

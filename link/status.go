@@ -18,7 +18,7 @@ const (
 
 // StatusError is a unit's answer other than ok.
 type StatusError struct {
-	Verb   string // what was asked, "hello" to "seal"
+	Verb   string // what was asked, "hello" to "release"
 	Status Status
 	Detail uint32 // StatusState: a State; StatusChip: the chip's status byte; StatusRefused: the number of the check
 }
@@ -50,6 +50,9 @@ func (e *StatusError) Error() string {
 
 // Check is the first thing that does not hold in what a unit was given, or in what its peer shows (docs/wire.md, "Checks").
 type Check uint8
+
+// CheckOld says that a status list is not newer than the unit's.
+const CheckOld Check = 18
 
 // CheckHeld says that the peer's order is on the status list: it is who it says, and no new pairing is made with it.
 const CheckHeld Check = 14

@@ -166,3 +166,35 @@ func (c *Conversation) Seal(ctx context.Context) (Seal, error) {
 	}
 	return s, nil
 }
+
+// Trust is how far a unit's trust goes.
+type Trust struct {
+	Epoch      uint32 // of the newest root
+	ListEpoch  uint32 // of the status list, 0: none
+	ListNumber uint32
+}
+
+// Link gives the unit the anchor of its image, 98 bytes, or the link to its next root; what it has already is good again.
+func (c *Conversation) Link(ctx context.Context, object []byte) (Trust, error) {
+	return c.trust(ctx, request{verb: 7, name: "link", arguments: []any{object}})
+}
+
+// List gives the unit a status list, which must be newer than its own and signed by its newest root.
+func (c *Conversation) List(ctx context.Context, object []byte) (Trust, error) {
+	return c.trust(ctx, request{verb: 8, name: "list", arguments: []any{object}})
+}
+
+func (c *Conversation) trust(ctx context.Context, q request) (Trust, error) {
+	var t Trust
+	q.limit = 4 * time.Second
+	if err := c.call(ctx, q, &t.Epoch, &t.ListEpoch, &t.ListNumber); err != nil {
+		return Trust{}, err
+	}
+	return t, nil
+}
+
+// Release ends the pairing of a unit, and gets the generation that its pairing record has then.
+func (c *Conversation) Release(ctx context.Context, object []byte) (generation uint32, err error) {
+	err = c.call(ctx, request{verb: 9, name: "release", limit: 4 * time.Second, arguments: []any{object}}, &generation)
+	return generation, err
+}

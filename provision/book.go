@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -23,17 +24,17 @@ func row(o *ca.Order) ledger.Order {
 	}
 }
 
-// VerifyBook proves a station's book against its authority: the book in itself (ledger.Verify), each order file under the
-// anchor, and each certificate, with its X.509 twin, under its order, over the key, serial number and time of its row.
+// VerifyBook proves a station's book against its authority: the book in itself (ledger.Verify), each order file by the
+// bundle's roots, and each certificate, with its X.509 twin, under its order, over the key, serial number and time of its row.
 // The error names what does not hold and wraps ledger.ErrTampered.
-func VerifyBook(ctx context.Context, b *ledger.Book, anchor ca.Anchor) (ledger.Report, error) {
-	orders, err := readOrders(ctx, b, anchor)
+func VerifyBook(ctx context.Context, b *ledger.Book, bundle *ca.Bundle) (ledger.Report, error) {
+	orders, err := readOrders(ctx, b, bundle)
 	if err != nil {
 		return ledger.Report{}, err
 	}
 	return b.Verify(ctx, func(e ledger.Entry) error {
 		if orders[e.Order] == nil { // recorded since, by a station that is at work
-			if orders, err = readOrders(ctx, b, anchor); err != nil {
+			if orders, err = readOrders(ctx, b, bundle); err != nil {
 				return err
 			}
 		}
@@ -43,7 +44,7 @@ func VerifyBook(ctx context.Context, b *ledger.Book, anchor ca.Anchor) (ledger.R
 }
 
 // readOrders parses the order files of a book, by number, and compares each with its row.
-func readOrders(ctx context.Context, b *ledger.Book, anchor ca.Anchor) (map[uint16]*ca.Order, error) {
+func readOrders(ctx context.Context, b *ledger.Book, bundle *ca.Bundle) (map[uint16]*ca.Order, error) {
 	rows, err := b.Orders(ctx)
 	if err != nil {
 		return nil, err
@@ -54,7 +55,10 @@ func readOrders(ctx context.Context, b *ledger.Book, anchor ca.Anchor) (map[uint
 		if err != nil {
 			return nil, fmt.Errorf("order %d in the ledger: %w: %w", r.Number, err, ledger.ErrTampered)
 		}
-		if o.Anchor != anchor || !reflect.DeepEqual(r, row(o)) {
+		if err := bundle.VerifyFile(o); err != nil {
+			return nil, fmt.Errorf("order %d in the ledger: %w", r.Number, notInBundle(err))
+		}
+		if !reflect.DeepEqual(r, row(o)) {
 			return nil, fmt.Errorf("order %d in the ledger: its row is not what its file says: %w", r.Number, ledger.ErrTampered)
 		}
 		orders[r.Number] = o
@@ -76,4 +80,13 @@ func verifyEntry(e ledger.Entry, o *ca.Order) (*ca.UnitCertificate, error) {
 		return nil, fmt.Errorf("certificate of chip %x in the ledger: %w: %w", e.Chip, err, ledger.ErrTampered)
 	}
 	return c, nil
+}
+
+// notInBundle says what an order is that the bundle does not admit: of a newer root, and then the bundle is too old to judge it, or not
+// what the station was given.
+func notInBundle(err error) error {
+	if errors.Is(err, ca.ErrUnknownRoot) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, ledger.ErrTampered)
 }

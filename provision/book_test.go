@@ -19,7 +19,7 @@ func TestVerifyBook(t *testing.T) {
 	f := newFactory(t, 10)
 	s := f.station()
 	f.pass(s, f.unit(sim.Options{}))
-	if _, err := VerifyBook(t.Context(), f.book, newFactory(t, 1).authority.Anchor); !errors.Is(err, ledger.ErrTampered) {
+	if _, err := VerifyBook(t.Context(), f.book, &newFactory(t, 1).authority.Bundle); !errors.Is(err, ledger.ErrTampered) {
 		t.Errorf("under another authority: %v", err)
 	}
 	unit := ledger.UnitKey{Chip: [9]byte{1}, Key: point(newKey(t))}
@@ -58,7 +58,7 @@ func TestVerifyBook(t *testing.T) {
 		if _, err := b.Verify(t.Context(), nil); err != nil {
 			t.Fatalf("%s: the book in itself: %v", test.name, err)
 		}
-		if _, err := VerifyBook(t.Context(), b, f.authority.Anchor); !errors.Is(err, ledger.ErrTampered) {
+		if _, err := VerifyBook(t.Context(), b, &f.authority.Bundle); !errors.Is(err, ledger.ErrTampered) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
@@ -71,7 +71,7 @@ func (f *factory) sign(key [64]byte, serial uint64, at time.Time) (certificate, 
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	draft, err := ca.Check(f.order, ca.Candidate{
+	draft, err := ca.Check(f.order, &f.authority.Bundle, ca.Candidate{
 		Key: key, Anchor: f.image().AnchorHash, Product: f.profile.Product, Configuration: [128]byte(eeprom[:128]),
 	}, true, time.Now())
 	if err != nil {
@@ -101,7 +101,7 @@ func TestVerifyBookOrders(t *testing.T) {
 		if err := b.AddOrder(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := VerifyBook(t.Context(), b, f.authority.Anchor); !errors.Is(err, ledger.ErrTampered) {
+		if _, err := VerifyBook(t.Context(), b, &f.authority.Bundle); !errors.Is(err, ledger.ErrTampered) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

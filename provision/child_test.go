@@ -64,7 +64,7 @@ func (j job) work() error {
 	if err != nil {
 		return err
 	}
-	s := &Station{Order: order, Key: key, Book: book, Test: true, Now: time.Now, Baud: 115200}
+	s := &Station{Order: order, Bundle: &ca.Bundle{Anchor: order.Anchor}, Key: key, Book: book, Test: true, Now: time.Now, Baud: 115200}
 	if err := s.CheckReady(context.Background()); err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func (f *factory) station() *Station {
 // stationFor has its badge already, so that the key counts the signatures of units.
 func (f *factory) stationFor(o *ca.Order, key *signer, b *ledger.Book) *Station {
 	f.t.Helper()
-	s := &Station{Order: o, Key: key, Book: b, Test: o.Test(), Now: time.Now, Baud: 115200}
+	s := &Station{Order: o, Bundle: &f.authority.Bundle, Key: key, Book: b, Test: o.Test(), Now: time.Now, Baud: 115200}
 	if err := s.CheckReady(f.t.Context()); err != nil {
 		f.t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ func (f *factory) inspect(u *sim.Unit) *Inspection {
 		i, err = Inspect(f.t.Context(), u.Port(), 115200)
 	}
 	if err == nil {
-		err = i.Verify(f.authority.Anchor)
+		err = i.Verify(&f.authority.Bundle)
 	}
 	if err != nil {
 		f.t.Fatal(err)
@@ -288,7 +288,7 @@ func (f *factory) audit(units ...*sim.Unit) {
 // a gap, each in the log once.
 func (f *factory) auditBook(n int) {
 	f.t.Helper()
-	report, err := VerifyBook(f.t.Context(), f.book, f.authority.Anchor)
+	report, err := VerifyBook(f.t.Context(), f.book, &f.authority.Bundle)
 	if err != nil {
 		f.t.Fatal(err)
 	}

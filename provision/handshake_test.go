@@ -155,7 +155,7 @@ func TestFalsePeers(t *testing.T) {
 // and nothing else.
 func TestBadge(t *testing.T) {
 	f := newFactory(t, 10)
-	s := &Station{Order: f.order, Key: f.key, Book: f.book, Test: true, Now: f.station().Now, Baud: 115200}
+	s := &Station{Order: f.order, Bundle: &f.authority.Bundle, Key: f.key, Book: f.book, Test: true, Now: f.station().Now, Baud: 115200}
 	ports := []string{f.unit(sim.Options{}).Port(), f.unit(sim.Options{}).Port(), f.unit(sim.Options{}).Port()}
 	before := f.key.signatures.Load()
 	for _, r := range run(t.Context(), s, ports...) {
@@ -168,7 +168,7 @@ func TestBadge(t *testing.T) {
 	}
 
 	u := f.unit(sim.Options{})
-	s = &Station{Order: f.order, Key: f.key, Book: f.book, Test: true, Now: s.Now, Baud: 115200}
+	s = &Station{Order: f.order, Bundle: &f.authority.Bundle, Key: f.key, Book: f.book, Test: true, Now: s.Now, Baud: 115200}
 	s.Watch = func(e Event) {
 		if e.Stage == Handshake {
 			f.key.spoil = func([]byte) ([]byte, error) { return nil, errToken }

@@ -61,22 +61,22 @@ func inspect(h link.Hello) (*Inspection, error) {
 	return i, nil
 }
 
-// Verify holds what the unit carries and trusts against an authority. That the key in its certificate is the unit's own
-// Proven says. Errors wrap ca.ErrVerify or ca.ErrOtherRoot.
-func (i *Inspection) Verify(a ca.Anchor) error {
-	if i.AnchorHash != a.Hash() {
+// Verify holds what the unit carries and trusts against an authority, as its bundle has it. That the key in its certificate is the
+// unit's own Proven says. Errors wrap ca.ErrOtherRoot, or are those of Bundle.VerifyUnit.
+func (i *Inspection) Verify(b *ca.Bundle) error {
+	if i.AnchorHash != b.Anchor.Hash() {
 		return fmt.Errorf("the unit trusts another root: %w", ca.ErrOtherRoot)
 	}
 	if i.Unit == nil {
 		return nil
 	}
-	if err := i.Order.Verify(a); err != nil {
+	if err := b.VerifyOrder(i.Order); err != nil {
 		return err
 	}
 	if i.Order.Product != i.Product {
 		return fmt.Errorf("order %d is for product %d, the firmware says %d: %w", i.Order.Name.Number(), i.Order.Product, i.Product, ca.ErrVerify)
 	}
-	return i.Unit.Verify(i.Order)
+	return b.VerifyUnit(i.Order, i.Unit)
 }
 
 // Compare looks the unit's serial number up in a book. The error wraps ledger.ErrDouble if the book gave the number to

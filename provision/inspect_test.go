@@ -62,7 +62,7 @@ func TestInspect(t *testing.T) {
 	} {
 		i := *good
 		test.change(&i)
-		if err := i.Verify(f.authority.Anchor); !errors.Is(err, test.want) {
+		if err := i.Verify(&f.authority.Bundle); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}

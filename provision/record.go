@@ -28,7 +28,7 @@ func (u *unit) reserve(ctx context.Context, d *ca.Draft, p proven) (reserved, er
 	case r.State == ledger.Closed:
 		return reserved{}, fmt.Errorf("chip %x was sealed as unit %v and now says that it is not, which no chip can do: %w", u.chip, ca.EUI64(r.Serial), ErrSetAside)
 	}
-	return reserved{d, r}, nil
+	return reserved{d, r}, u.station.Bundle.Welcome(u.station.Order.Certificate.Name, ca.EUI64(r.Serial))
 }
 
 // signAndCommit makes the certificate and records it before anybody else sees it: a certificate that left this process is
@@ -84,6 +84,9 @@ func (u *unit) resume(ctx context.Context, g greeted) (*Receipt, error) {
 	case g.Generation == nil:
 		return nil, fmt.Errorf("chip %x is sealed without a pairing record: %w", u.chip, ErrSetAside)
 	}
+	if err := u.station.Bundle.Welcome(u.station.Order.Certificate.Name, ca.EUI64(entry.Serial)); err != nil {
+		return nil, err
+	}
 	r, err := u.recall(ctx)
 	if err != nil {
 		return nil, err
@@ -116,7 +119,7 @@ func (u *unit) carried(ctx context.Context, g greeted) (ledger.Entry, error) {
 	if err != nil {
 		return ledger.Entry{}, err
 	}
-	if err := i.Verify(u.station.Order.Anchor); err != nil {
+	if err := i.Verify(u.station.Bundle); err != nil {
 		// Not wrapped: other firmware, which would help a unit of another root before the seal, is too late here.
 		return ledger.Entry{}, fmt.Errorf("chip %x: %v: %w", u.chip, err, ErrSetAside)
 	}

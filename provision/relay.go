@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/link"
 )
 
@@ -35,10 +36,11 @@ type Meeting struct {
 }
 
 // Relay lets the units on two ports have a handshake, the first as Initiator, and carries their messages. Neither is paired by
-// it, and neither keeps anything of it. The meeting is nil unless it came to a first message. Errors wrap ErrRefused, with
-// the meeting as far as it went, ErrNotProvisioned or ErrSameUnit, or are those of Inspect.
-func Relay(ctx context.Context, initiator, responder string, baud int) (*Meeting, error) {
-	var r relay
+// it, and neither keeps anything of it. Units of the bundle's authority, if there is one, must not be on its status list. The
+// meeting is nil unless it came to a first message. Errors wrap ErrRefused, with the meeting as far as it went, ca.ErrRevoked,
+// ErrNotProvisioned or ErrSameUnit, or are those of Inspect.
+func Relay(ctx context.Context, initiator, responder string, baud int, b *ca.Bundle) (*Meeting, error) {
+	r := relay{bundle: b}
 	var found [2]*Inspection
 	for i, path := range []string{initiator, responder} {
 		port, err := link.Open(path, baud)
@@ -62,8 +64,9 @@ func Relay(ctx context.Context, initiator, responder string, baud int) (*Meeting
 
 // relay has the two units by their roles: 0 is the Initiator.
 type relay struct {
-	units [2]*link.Conversation
-	ports [2]string
+	bundle *ca.Bundle // may be nil
+	units  [2]*link.Conversation
+	ports  [2]string
 }
 
 func (r *relay) greet(ctx context.Context, unit int) (*Inspection, error) {
@@ -74,7 +77,11 @@ func (r *relay) greet(ctx context.Context, unit int) (*Inspection, error) {
 	if h.State != link.Installed && h.State != link.Sealed {
 		return nil, fmt.Errorf("chip %x is %v: %w", h.Chip, h.State, ErrNotProvisioned)
 	}
-	return inspect(h)
+	i, err := inspect(h)
+	if err == nil && i.Unit != nil && r.bundle != nil && r.bundle.Anchor.Hash() == h.AnchorHash {
+		err = r.bundle.Revoked(i.Unit.Serial)
+	}
+	return i, err
 }
 
 // carry gives message n to the unit whose turn it is, from "be the Initiator" to message_4.

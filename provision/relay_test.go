@@ -20,7 +20,7 @@ func TestRelay(t *testing.T) {
 	one, two, blank := f.unit(sim.Options{}), f.unit(sim.Options{}), f.unit(sim.Options{})
 	f.begin(s, one, Seal) // installed
 	f.pass(s, two)
-	meet := func(one, two string) (*Meeting, error) { return Relay(t.Context(), one, two, 115200) }
+	meet := func(one, two string) (*Meeting, error) { return Relay(t.Context(), one, two, 115200, nil) }
 	good := func() {
 		t.Helper()
 		for _, ports := range [][2]string{{one.Port(), two.Port()}, {two.Port(), one.Port()}} {
@@ -91,7 +91,7 @@ func TestRelay(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	port, leave = onReply(verbHandshake, func(_, r message) message { cancel(); return r }).tap(t, one)
-	if _, err := Relay(ctx, port, two.Port(), 115200); !errors.Is(err, context.Canceled) {
+	if _, err := Relay(ctx, port, two.Port(), 115200, nil); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	leave()
@@ -115,7 +115,7 @@ func TestRelayStrangers(t *testing.T) {
 	f.pass(f.station(), one)
 	other.pass(other.station(), two)
 	for _, ports := range [][2]string{{one.Port(), two.Port()}, {two.Port(), one.Port()}} {
-		m, err := Relay(t.Context(), ports[0], ports[1], 115200)
+		m, err := Relay(t.Context(), ports[0], ports[1], 115200, nil)
 		if !errors.Is(err, ErrRefused) || len(m.Messages) != 3 || !m.Messages[2].Error || m.Messages[2].Check == 0 {
 			t.Errorf("%+v, %v", m, err)
 		}

@@ -45,7 +45,7 @@ func (u *unit) admit(ctx context.Context, g greeted) (admitted, error) {
 	case !slices.Equal(g.Peers, order.Profile.Peers):
 		err = fmt.Errorf("unit's firmware talks to products %d, the profile says %d: %w", g.Peers, order.Profile.Peers, ca.ErrOtherRoot)
 	default:
-		err = order.Fits(g.AnchorHash, g.Product, g.Firmware)
+		err = order.Fits(u.station.Bundle, g.AnchorHash, g.Product, g.Firmware)
 	}
 	if err != nil {
 		return admitted{}, fmt.Errorf("chip %x: %w: %w", u.chip, err, ErrSetAside)
@@ -97,7 +97,7 @@ func (u *unit) prove(ctx context.Context, p prepared) (proven, error) {
 // check asks the authority's policy, which alone can make a draft.
 func (u *unit) check(p proven) (*ca.Draft, error) {
 	u.begin(Check)
-	return ca.Check(u.station.Order, ca.Candidate{
+	return ca.Check(u.station.Order, u.station.Bundle, ca.Candidate{
 		Key:           p.key,
 		Firmware:      p.Firmware,
 		Anchor:        p.AnchorHash,
@@ -106,12 +106,30 @@ func (u *unit) check(p proven) (*ca.Draft, error) {
 	}, u.station.Test, u.station.Now())
 }
 
+// trust hands the unit what leads from the root in its image to the order's, and the status list, so that it is born knowing as
+// much as the station does. A unit of an authority's first root that nobody is revoked of needs none of it: install gives the anchor.
+func (u *unit) trust(ctx context.Context) error {
+	b := u.station.Bundle
+	if len(b.Links) == 0 && b.List == nil {
+		return nil
+	}
+	t, err := u.conversation.Link(ctx, b.Anchor[:])
+	if err != nil {
+		return fault(err)
+	}
+	_, err = tell(ctx, u.conversation, b, t)
+	return err
+}
+
 // install hands the unit its certificates and has it sign what it stored and read back, with the key that the book has.
 func (u *unit) install(ctx context.Context, r recorded) (installed, error) {
 	u.begin(Install)
+	if err := u.trust(ctx); err != nil {
+		return installed{}, err
+	}
 	var challenge [32]byte
 	rand.Read(challenge[:])
-	anchor, order := u.station.Order.Anchor, u.station.Order.Certificate.Raw
+	anchor, order := u.station.Bundle.Anchor, u.station.Order.Certificate.Raw
 	signature, err := u.conversation.Install(ctx, challenge, anchor[:], order, r.Certificate)
 	if err != nil {
 		return installed{}, fault(err)

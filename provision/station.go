@@ -35,15 +35,16 @@ var (
 // Station is what a line needs for any number of units: one order, its key, one book. It is safe for several lanes at
 // once, if Key is. Its fields are set before the first Run and not changed after it.
 type Station struct {
-	Order *ca.Order
-	Key   crypto.Signer // the order key
-	Book  *ledger.Book
-	Test  bool             // a test authority is wanted; without it one is refused
-	Twin  bool             // sign an X.509 twin as well; units that have their certificate already stay as they are
-	Now   func() time.Time // the station's clock
-	Baud  int              // of every port, bits a second
-	Flash string           // folder for the flash images of bare chips
-	Watch func(Event)      // told of each stage as it begins, by every lane, which waits for it; nil = nobody
+	Order  *ca.Order
+	Bundle *ca.Bundle    // of the authority: leads units from the root in their image to the order's, and has the status list
+	Key    crypto.Signer // the order key
+	Book   *ledger.Book
+	Test   bool             // a test authority is wanted; without it one is refused
+	Twin   bool             // sign an X.509 twin as well; units that have their certificate already stay as they are
+	Now    func() time.Time // the station's clock
+	Baud   int              // of every port, bits a second
+	Flash  string           // folder for the flash images of bare chips
+	Watch  func(Event)      // told of each stage as it begins, by every lane, which waits for it; nil = nobody
 
 	shift shift
 }
@@ -101,7 +102,7 @@ type Result struct {
 // order that is used up: units that were begun under it can still be finished.
 //
 // Errors wrap ca.ErrTest (test and production mixed), ca.ErrPolicy (order expired or not yet valid, of another station or
-// another key), device.ErrNoCgo since stage 9 needs the library, ledger.ErrOtherAuthority, ledger.ErrConflict (the book has another order of this number or range), or
+// another key), ca.ErrUnknownRoot, ca.ErrClosedRoot, ca.ErrRevoked or ca.ErrVerify where the bundle does not admit the order, device.ErrNoCgo since stage 9 needs the library, ledger.ErrOtherAuthority, ledger.ErrConflict (the book has another order of this number or range), or
 // what the book's disk says.
 func (s *Station) CheckReady(ctx context.Context) error {
 	if err := s.Order.Usable(s.Test, s.Now()); err != nil {
@@ -110,13 +111,16 @@ func (s *Station) CheckReady(ctx context.Context) error {
 	if err := device.Available(); err != nil {
 		return err
 	}
+	if err := s.Bundle.AdmitOrder(s.Order); err != nil {
+		return err
+	}
 	number := s.Order.Number()
 	key, ok := s.Key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !key.Equal(s.Order.Certificate.Key) {
 		return fmt.Errorf("the station's key is not that of order %d: %w", number, ca.ErrPolicy)
 	}
 	switch book := s.Book.Identity(); {
-	case book.Anchor != s.Order.Anchor.Hash():
+	case book.Anchor != s.Bundle.Anchor.Hash():
 		return fmt.Errorf("order %d is not of the ledger's authority %q: %w", number, book.Authority, ledger.ErrOtherAuthority)
 	case book.Station != s.Order.Station:
 		return fmt.Errorf("order %d is for station %q, the ledger is that of station %q: %w", number, s.Order.Station, book.Station, ca.ErrPolicy)
@@ -171,7 +175,7 @@ func (s *Station) open(path string) (io.ReadWriteCloser, error) {
 		return nil, err
 	}
 	return fixture.Open(kit, fixture.Options{Baud: s.Baud, Flash: s.Flash, Image: device.Image{
-		AnchorHash:   s.Order.Anchor.Hash(),
+		AnchorHash:   s.Bundle.Anchor.Hash(),
 		FirmwareHash: firmware,
 		Product:      s.Order.Certificate.Product,
 		Peers:        s.Order.Profile.Peers,

@@ -204,7 +204,7 @@ func TestCheckReady(t *testing.T) {
 		{"another authority's ledger", func(s *Station) { s.Book = production.book }, ledger.ErrOtherAuthority},
 		{"a ledger with another order of this number", func(s *Station) { s.Book = contradicting }, ledger.ErrConflict},
 	} {
-		s := &Station{Order: f.order, Key: f.key, Book: f.book, Test: true, Now: time.Now, Baud: 115200}
+		s := &Station{Order: f.order, Bundle: &f.authority.Bundle, Key: f.key, Book: f.book, Test: true, Now: time.Now, Baud: 115200}
 		test.change(s)
 		if err := s.CheckReady(t.Context()); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, err, test.want)

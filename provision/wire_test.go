@@ -156,7 +156,7 @@ func TestLies(t *testing.T) {
 			f.finish(u, had)
 		})
 	}
-	report, err := VerifyBook(t.Context(), f.book, f.authority.Anchor)
+	report, err := VerifyBook(t.Context(), f.book, &f.authority.Bundle)
 	if err != nil || report.Orders[0].Issued != report.Orders[0].Closed || report.Orders[0].Reserved != 0 {
 		t.Errorf("%+v, %v", report, err)
 	}

@@ -149,7 +149,7 @@ func newStation(ctx context.Context, folder string) (*provision.Station, *ca.Ord
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &provision.Station{Order: order, Key: orderKey, Book: book, Test: true, Now: time.Now, Baud: 115200}
+	s := &provision.Station{Order: order, Bundle: &authority.Bundle, Key: orderKey, Book: book, Test: true, Now: time.Now, Baud: 115200}
 	return s, order, s.CheckReady(ctx)
 }
 
