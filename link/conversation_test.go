@@ -44,7 +44,19 @@ func TestConversation(t *testing.T) {
 		t.Errorf("seal %+v, %v", sealed, err)
 	}
 
-	for i, arguments := range [][]any{{0, 1}, {1, 2}, {2, 3, challenge, []byte{0, 1, 0, 9}, 1}, {3, 4, challenge, anchor, order, certificate}, {4, 6}} {
+	object := count(0, 556)
+	if trust, err := c.Link(ctx, object); err != nil || trust != (Trust{3, 2, 70000}) {
+		t.Errorf("link %+v, %v", trust, err)
+	}
+	if trust, err := c.List(ctx, object[:512]); err != nil || trust != (Trust{3, 2, 70000}) {
+		t.Errorf("list %+v, %v", trust, err)
+	}
+	if generation, err := c.Release(ctx, object[:87]); err != nil || generation != 70001 {
+		t.Errorf("release %d, %v", generation, err)
+	}
+
+	for i, arguments := range [][]any{{0, 1}, {1, 2}, {2, 3, challenge, []byte{0, 1, 0, 9}, 1}, {3, 4, challenge, anchor, order, certificate}, {4, 6},
+		{5, 7, object}, {6, 8, object[:512]}, {7, 9, object[:87]}} {
 		if want := encode(append([]any{c.session}, arguments...)); !bytes.Equal(unit.requests()[i], want) {
 			t.Errorf("request %d is %x, want %x", i, unit.requests()[i], want)
 		}
@@ -200,6 +212,9 @@ func TestMalformedResults(t *testing.T) {
 		4: {{[63]byte{}}, {nil}},
 		5: {change(5, 0, 1), change(5, 0, 3), change(5, 0, nil), change(5, 1, nil), change(5, 1, []byte{}), change(5, 2, 256), {0, count(0, 9)}},
 		6: {change(6, 1, nil), change(6, 2, 0)},
+		7: {nil, {1, 2}, {1, 2, 3, 4}, change(7, 0, -1), change(7, 1, nil), change(7, 2, uint64(1)<<32)},
+		8: {{1, 2}, change(8, 2, nil)},
+		9: {nil, {nil}, {-1}, {1, 2}},
 	} {
 		for _, bad := range results {
 			c, _ := dialFake(t, func(n int, q []cbor.RawMessage) ([]byte, bool) {

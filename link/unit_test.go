@@ -117,6 +117,10 @@ func goodResults(verb int) []any {
 		return []any{0, count(0, 199), 0}
 	case 6:
 		return []any{[4]byte{0, 0, 0xFF, 0xFE}, 0, true}
+	case 7, 8:
+		return []any{3, 2, 70000}
+	case 9:
+		return []any{70001}
 	}
 	return nil
 }
@@ -146,4 +150,7 @@ var verbs = []struct {
 		return err
 	}},
 	{"seal", func(ctx context.Context, c *Conversation) error { _, err := c.Seal(ctx); return err }},
+	{"link", func(ctx context.Context, c *Conversation) error { _, err := c.Link(ctx, count(0, 97)); return err }},
+	{"list", func(ctx context.Context, c *Conversation) error { _, err := c.List(ctx, count(0, 99)); return err }},
+	{"release", func(ctx context.Context, c *Conversation) error { _, err := c.Release(ctx, count(0, 86)); return err }},
 }

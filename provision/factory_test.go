@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,7 @@ type factory struct {
 	t         testing.TB
 	dir       string
 	root      *ecdsa.PrivateKey
+	next      *ecdsa.PrivateKey
 	authority *ca.Authority
 	profile   *ca.Profile
 	order     *ca.Order
@@ -51,10 +53,10 @@ func newFactory(t testing.TB, count uint64) *factory {
 
 func newFactoryWith(t testing.TB, count uint64, r ca.InitRequest, profile *ca.Profile) *factory {
 	t.Helper()
-	f := &factory{t: t, dir: t.TempDir(), root: newKey(t), profile: profile}
+	f := &factory{t: t, dir: t.TempDir(), root: newKey(t), next: newKey(t), profile: profile}
 	r.Folder, r.Name, r.Now = filepath.Join(f.dir, "authority"), "Acme", yesterday()
 	var err error
-	if f.authority, err = ca.Init(rand.Reader, f.root, newKey(t), r); err != nil {
+	if f.authority, err = ca.Init(rand.Reader, f.root, f.next, r); err != nil {
 		t.Fatal(err)
 	}
 	f.order, f.key = f.newOrder(ca.OrderRequest{Count: count})
@@ -84,6 +86,29 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 		t.Fatal(err)
 	}
 	return k
+}
+
+// rotate lets the next root take the place of the newest, which signs the status list again.
+func (f *factory) rotate() {
+	f.t.Helper()
+	after := newKey(f.t)
+	r := ca.RotateRequest{AfterURI: fmt.Sprintf("root-%d.key", f.authority.Epoch()+2), Now: yesterday()}
+	err := f.authority.Rotate(rand.Reader, f.next, &after.PublicKey, r)
+	if err == nil {
+		err = f.authority.RenewList(rand.Reader, f.next)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.root, f.next = f.next, after
+}
+
+// revoke signs the next status list.
+func (f *factory) revoke(r ca.RevokeRequest) {
+	f.t.Helper()
+	if err := f.authority.Revoke(rand.Reader, f.root, r); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // newOrder signs the authority's next order, for a fresh order key. What r leaves out is this station, the factory's
