@@ -16,6 +16,7 @@ type Candidate struct {
 	Anchor        [32]byte // the anchor hash that the image holds
 	Product       uint32
 	Configuration [128]byte // the chip's configuration zone as read back
+	Attested      Attested  // the zero value where the profile asks for none
 }
 
 // Draft is a certificate that policy allows: only Check makes one, and only a Draft can be signed.
@@ -25,7 +26,7 @@ type Draft struct {
 }
 
 // Check holds a unit against its order: the order's time, the authority's test mark (test says that the operator asked for
-// a test authority), the image's root, which is the bundle's first, and product, the chip's configuration, the key. A refusal wraps ErrPolicy (ErrTest
+// a test authority), the image's root, which is the bundle's first, and product, the chip's configuration, the key and its origin. A refusal wraps ErrPolicy (ErrTest
 // for the mark), ErrOtherRoot where the image is of another root or product, or ErrMalformed for a key that is no point.
 func Check(o *Order, b *Bundle, c Candidate, test bool, now time.Time) (*Draft, error) {
 	if err := o.Usable(test, now); err != nil {
@@ -35,6 +36,9 @@ func Check(o *Order, b *Bundle, c Candidate, test bool, now time.Time) (*Draft, 
 		return nil, err
 	}
 	if err := o.Profile.CheckConfiguration(c.Configuration); err != nil {
+		return nil, err
+	}
+	if err := o.Profile.checkOrigin(c.Key, c.Attested); err != nil {
 		return nil, err
 	}
 	key, err := publicKey(c.Key)

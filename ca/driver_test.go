@@ -3,6 +3,7 @@
 package ca
 
 import (
+	"crypto/sha256"
 	"testing"
 
 	"github.com/birthmark/birthmark/device"
@@ -27,7 +28,8 @@ func TestDriverMakesWhatTheProfileWants(t *testing.T) {
 	}
 	conversation := link.Dial(port)
 	defer conversation.Close()
-	if _, err := conversation.Hello(t.Context()); err != nil {
+	hello, err := conversation.Hello(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	prepared, err := conversation.Prepare(t.Context())
@@ -35,6 +37,20 @@ func TestDriverMakesWhatTheProfileWants(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.profile.CheckConfiguration(prepared.Configuration); err != nil {
+		t.Error(err)
+	}
+
+	// And so is what the chip says of its key.
+	proof, err := conversation.Prove(t.Context(), [32]byte{7}, []byte{1, 2, 3, 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	by, err := publicKey(prepared.AttestationKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce := sha256.Sum256(link.PossessionStatement([32]byte{7}, []byte{1, 2, 3, 4}, hello.Chip, hello.Firmware, proof.Key))
+	if err := w.profile.VerifyAttestation(by, Attestation{hello.Chip, nonce, proof.Key, proof.Attestation}); err != nil {
 		t.Error(err)
 	}
 }

@@ -58,9 +58,10 @@ func decodeYAML(text []byte, v any) error {
 	return nil
 }
 
-// signObject makes a root-signed object: COSE_Sign1 with ES256 (RFC 9052, section 4.2), the title as external_aad, low s.
-func signObject(random io.Reader, root crypto.Signer, title string, payload []byte) ([]byte, error) {
-	signer, err := cose.NewSigner(cose.AlgorithmES256, hashNamed{root})
+// signObject makes an object as the root signs them, and goods-in: COSE_Sign1 with ES256 (RFC 9052, section 4.2), the title as
+// external_aad, low s.
+func signObject(random io.Reader, by crypto.Signer, title string, payload []byte) ([]byte, error) {
+	signer, err := cose.NewSigner(cose.AlgorithmES256, hashNamed{by})
 	if err != nil {
 		return nil, fmt.Errorf("sign %q: %w", title, err)
 	}
@@ -81,7 +82,7 @@ func (s hashNamed) Sign(random io.Reader, digest []byte, _ crypto.SignerOpts) ([
 	return s.Signer.Sign(random, digest, crypto.SHA256)
 }
 
-// parseObject reads a root-signed object before its signer is known; nothing of it may be believed yet. One encoding is
+// parseObject reads a signed object before its signer is known; nothing of it may be believed yet. One encoding is
 // accepted, what signObject writes, so that the hash of an object names it: the unprotected header is not signed, and
 // go-cose keeps headers as they came.
 func parseObject(title string, object []byte) (*cose.Sign1Message, error) {
@@ -128,14 +129,14 @@ func parseForUnits(title string, object []byte) (*cose.Sign1Message, error) {
 	return parseObject(title, append([]byte{0xD2}, object...))
 }
 
-// verifyObject checks the root's signature (RFC 9052, section 4.4). The error wraps ErrVerify.
-func verifyObject(m *cose.Sign1Message, title string, root crypto.PublicKey) error {
-	verifier, err := cose.NewVerifier(cose.AlgorithmES256, root)
+// verifyObject checks an object's signature (RFC 9052, section 4.4) by the root, or whose else it is. The error wraps ErrVerify.
+func verifyObject(m *cose.Sign1Message, title string, by crypto.PublicKey) error {
+	verifier, err := cose.NewVerifier(cose.AlgorithmES256, by)
 	if err == nil {
 		err = m.Verify([]byte(title), verifier)
 	}
 	if err != nil {
-		return fmt.Errorf("%q: the root's signature does not hold: %w: %w", title, err, ErrVerify)
+		return fmt.Errorf("%q: the signature does not hold: %w: %w", title, err, ErrVerify)
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package ca
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -16,6 +18,8 @@ const (
 	maxProfileName = 64   // bytes
 	maxPeers       = 8    // BM_PEERS_MAX of the unit's library
 	attestNone     = "none"
+	attestCaptured = "captured"
+	maxGoodsIn     = 8 // keys
 	chipATECC608   = "ATECC608"
 )
 
@@ -28,7 +32,8 @@ type Profile struct {
 	Peers   []uint32 `yaml:"peers"`
 	Chip    struct {
 		Type        string   `yaml:"type"`        // "ATECC608"
-		Attestation string   `yaml:"attestation"` // "none"
+		Attestation string   `yaml:"attestation"` // "none" or "captured"
+		GoodsIn     []string `yaml:"goods_in"`    // captured: keys whose capture lists count, compressed, hexadecimal
 		Mode        string   `yaml:"mode"`        // ChipMode, 1 byte, hexadecimal
 		Options     string   `yaml:"options"`     // ChipOptions, 2 bytes as a number, hexadecimal
 		Slots       []string `yaml:"slots"`       // 16 times "SlotConfig KeyConfig", hexadecimal numbers
@@ -37,6 +42,7 @@ type Profile struct {
 
 	text          []byte
 	configuration configuration
+	goodsIn       []*ecdsa.PublicKey
 }
 
 // ParseProfile reads a product profile. Unknown or repeated fields, a second document and values out of range are errors
@@ -59,6 +65,9 @@ func (p *Profile) parse() error {
 	if err := p.check(); err != nil {
 		return err
 	}
+	if err := p.readGoodsIn(); err != nil {
+		return fmt.Errorf("chip.goods_in: %w", err)
+	}
 	return p.configure()
 }
 
@@ -74,13 +83,46 @@ func (p *Profile) check() error {
 		return fmt.Errorf("peers: %d, want 1 to %d products, none of them 0", p.Peers, maxPeers)
 	case p.Chip.Type != chipATECC608:
 		return fmt.Errorf("chip.type: %q, want %q", p.Chip.Type, chipATECC608)
-	case p.Chip.Attestation != attestNone:
-		return fmt.Errorf("chip.attestation: %q, this release knows %q", p.Chip.Attestation, attestNone)
+	case p.Chip.Attestation != attestNone && p.Chip.Attestation != attestCaptured:
+		return fmt.Errorf("chip.attestation: %q, want %q or %q", p.Chip.Attestation, attestNone, attestCaptured)
 	}
 	for _, h := range p.Firmware {
 		if b, err := hex.DecodeString(h); err != nil || len(b) != 32 {
 			return fmt.Errorf("firmware: %q is not a SHA-256 in hexadecimal", h)
 		}
+	}
+	return nil
+}
+
+// readGoodsIn wants keys where chips are captured, and none where they are not: a key that nobody asks is a mistake.
+func (p *Profile) readGoodsIn() error {
+	keys := p.Chip.GoodsIn
+	if p.Captured() != (len(keys) > 0) || len(keys) > maxGoodsIn {
+		return fmt.Errorf("%d keys, want 1 to %d with attestation %q and none without", len(keys), maxGoodsIn, attestCaptured)
+	}
+	for i, text := range keys {
+		key, err := parseKey(text)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(p.goodsIn, func(k *ecdsa.PublicKey) bool { return k.Equal(key) }) {
+			return fmt.Errorf("key %d stands twice", i+1)
+		}
+		p.goodsIn = append(p.goodsIn, key)
+	}
+	return nil
+}
+
+// Captured says whether units of the profile need a chip that goods-in captured.
+func (p *Profile) Captured() bool { return p.Chip.Attestation == attestCaptured }
+
+// CheckGoodsIn says whether a goods-in station's lists count under the profile. Another key wraps ErrPolicy.
+func (p *Profile) CheckGoodsIn(key crypto.PublicKey) error {
+	if !p.Captured() {
+		return fmt.Errorf("profile %q has attestation %q: nothing is captured for it: %w", p.Name, p.Chip.Attestation, ErrPolicy)
+	}
+	if k, err := p256Key(key); err != nil || !slices.ContainsFunc(p.goodsIn, func(o *ecdsa.PublicKey) bool { return o.Equal(k) }) {
+		return fmt.Errorf("the key is none of the goods-in keys of profile %q: %w", p.Name, ErrPolicy)
 	}
 	return nil
 }
@@ -210,6 +252,18 @@ func (p *Profile) OnlyFirmware() (hash [32]byte, err error) {
 		_, err = hex.Decode(hash[:], []byte(text)) // it was checked when the profile was read
 	}
 	return hash, err
+}
+
+// Fits says whether an image is of the profile: product and peers, or the error wraps ErrOtherRoot; its hash where the profile
+// lists any, or it wraps ErrPolicy.
+func (p *Profile) Fits(product uint32, peers []uint32, firmware [32]byte) error {
+	if product != p.Product {
+		return fmt.Errorf("unit's firmware is product %d, profile %q is %d: %w", product, p.Name, p.Product, ErrOtherRoot)
+	}
+	if !slices.Equal(peers, p.Peers) {
+		return fmt.Errorf("unit's firmware talks to products %d, profile %q says %d: %w", peers, p.Name, p.Peers, ErrOtherRoot)
+	}
+	return p.checkFirmware(firmware)
 }
 
 // checkFirmware holds a unit's image against the profile's list; an empty list allows any.

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"bytes"
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -33,6 +34,11 @@ func TestTemplatesAreProfiles(t *testing.T) {
 func TestProfileBounds(t *testing.T) {
 	demo := demoProfile(t)
 	hash := strings.Repeat("5A", 32)
+	const base = "036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296" // the curve's base point (SEC 2, 2.4.2)
+	var nine []string
+	for range 9 {
+		nine = append(nine, hex.EncodeToString(compressed(&newKey(t).PublicKey)))
+	}
 	for _, test := range []struct {
 		old, new string
 		good     bool
@@ -59,7 +65,19 @@ func TestProfileBounds(t *testing.T) {
 		{"demo-sensor\nproduct", "a/b\nproduct", false},
 		{"demo-sensor\nproduct", "a b\nproduct", false},
 		{"ATECC608", "ATECC508", false},
-		{"attestation: none", "attestation: captured", false},
+		{"attestation: none", "attestation: captured", false}, // by whom?
+		{"attestation: none", "attestation: captured\n  goods_in: []", false},
+		{"attestation: none", "attestation: captured\n  goods_in: [" + base + "]", true},
+		{"attestation: none", "attestation: captured\n  goods_in: [" + strings.ToUpper(base) + ", 02" + base[2:] + "]", true},
+		{"attestation: none", "attestation: captured\n  goods_in: [" + base + ", " + base + "]", false},
+		{"attestation: none", "attestation: captured\n  goods_in: [" + base + "00]", false},
+		{"attestation: none", "attestation: captured\n  goods_in: [04" + base[2:] + "]", false},
+		{"attestation: none", "attestation: captured\n  goods_in: [02" + strings.Repeat("ff", 32) + "]", false},
+		{"attestation: none", "attestation: captured\n  goods_in: [xx" + base[2:] + "]", false},
+		{"attestation: none", "attestation: captured\n  goods_in: [" + strings.Join(nine, ", ") + "]", false},
+		{"attestation: none", "attestation: captured\n  goods_in: [" + strings.Join(nine[:8], ", ") + "]", true},
+		{"attestation: none", "attestation: none\n  goods_in: [" + base + "]", false},
+		{"attestation: none", "attestation: Captured\n  goods_in: [" + base + "]", false},
 		{"  attestation: none ", "  ", false},
 		{`mode: "00"`, `mode: "0"`, false},
 		{`mode: "00"`, `mode: "0g"`, false},

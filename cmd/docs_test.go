@@ -150,7 +150,7 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 func TestDocumentJSON(t *testing.T) {
 	text := section(t, "JSON")
 	objects := map[string]any{
-		"authority": authorityJSON{}, "order": orderJSON{}, "station": stationJSON{}, "ready": readyJSON{}, "unit": unitJSON{},
+		"authority": authorityJSON{}, "order": orderJSON{}, "station": stationJSON{}, "ready": readyJSON{}, "capture": captureJSON{}, "captured": capturedJSON{}, "unit": unitJSON{},
 		"receipt": provision.Receipt{}, "inspection": inspectionJSON{}, "meeting": meetingJSON{},
 		"party": partyJSON{}, "message": messageJSON{}, "retired": retiredJSON{}, "fleet": fleetJSON{}, "chip": chipJSON{}, "book": bookJSON{},
 		"simulated meeting": meetJSON{}, "met": metJSON{}, "pairing": pairingJSON{}, "line message": lineMessageJSON{}, "text": textJSON{},

@@ -140,6 +140,7 @@ var outcomes = []struct {
 	{link.ErrGarbage, exitRetry, "check --baud and the cable, and that this is a Birthmark unit, then run the same command again"},
 	{provision.ErrRetry, exitRetry, "reseat the unit and run the same command again: it goes on where it stopped"},
 
+	{ca.ErrNotCaptured, exitPolicy, "put goods-in's list where --captured points; a unit that goods-in never had is captured by 'birthmark station capture', while its chip is blank"},
 	{ca.ErrVerify, exitVerify, "do not use it; ask whoever handed it over for the right one"},
 	{ca.ErrPolicy, exitPolicy, "ask the security officer; policy is not overridden at the line"},
 	{ca.ErrMalformed, exitUsage, "check the file or value that the message names"},

@@ -148,9 +148,9 @@ func (p *program) passed(r provision.Result) {
 		p.line(r, unitJSON{Result: "pass", Receipt: r.Receipt})
 		return
 	}
-	note := ""
-	if r.Receipt.Attestation == "none" {
-		note = "  key origin not attested"
+	note := "  key origin not attested"
+	if r.Receipt.GoodsIn != "" {
+		note = fmt.Sprintf("  captured by %q, list %.8s", r.Receipt.GoodsIn, r.Receipt.Capture)
 	}
 	if r.Receipt.Bare {
 		note += "  bare chip"

@@ -25,6 +25,7 @@ type settings struct {
 	Order         string `mapstructure:"order"`
 	Bundle        string `mapstructure:"bundle"`
 	Authority     string `mapstructure:"authority"`
+	Captured      string `mapstructure:"captured"`
 	Baud          int    `mapstructure:"baud"`
 	PINFile       string `mapstructure:"pin-file"` // where a PIN is, never a PIN
 	PINFD         int    `mapstructure:"pin-fd"`
@@ -52,6 +53,7 @@ var allSettings = []setting{
 	{"authority", "authority", true, "the authority's folder"},
 	{"baud", 115200, false, "speed of the serial line, bits a second"},
 	{"bundle", defaultBundle, true, "the authority's bundle, from 'birthmark ca bundle'"},
+	{"captured", "", true, "goods-in's capture lists: a folder of *.capture files, or one list"},
 	{"key", "", false, "the key or its token: PKCS#11 URI, or a key file"},
 	{"ledger", defaultLedger, true, "the station's ledger"},
 	{"module", "", true, "PKCS#11 module (shared library) of the token"},

@@ -42,7 +42,7 @@ func loaded(t *testing.T, file string, environment map[string]string, args ...st
 func TestPrecedence(t *testing.T) {
 	value := func(s settings, name string) any {
 		return map[string]any{
-			"authority": s.Authority, "baud": s.Baud, "bundle": s.Bundle, "key": s.Key, "ledger": s.Ledger, "module": s.Module, "order": s.Order,
+			"authority": s.Authority, "baud": s.Baud, "bundle": s.Bundle, "captured": s.Captured, "key": s.Key, "ledger": s.Ledger, "module": s.Module, "order": s.Order,
 			"pin-credential": s.PINCredential, "pin-env": s.PINEnv, "pin-fd": s.PINFD, "pin-file": s.PINFile,
 		}[name]
 	}

@@ -20,7 +20,7 @@ import (
 
 func (p *program) station() *cobra.Command {
 	c := &cobra.Command{Use: "station", Short: "A production line's station: order key, ledger, settings"}
-	c.AddCommand(p.stationInit(), p.stationRequest(), p.stationCheck())
+	c.AddCommand(p.stationInit(), p.stationRequest(), p.stationCheck(), p.stationCapture())
 	return c
 }
 
@@ -180,6 +180,11 @@ func (p *program) makeRequest(ctx context.Context, name string, existing bool) (
 		return nil, err
 	}
 	defer key.Close()
+	public, err := ca.FormatKey(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(p.Err, "birthmark: its public key is %s\n", public)
 	return ca.NewRequest(nil, name, key)
 }
 
@@ -202,9 +207,14 @@ says how many units are left. A shift is refused here, not at unit 37.`,
 					Order: s.Order.Number(), Station: s.Order.Station, Product: s.Order.Certificate.Product, Profile: s.Order.Profile.Name,
 					Expires: s.Order.Expires, Ordered: summary.Ordered, Unused: summary.Unused, Test: s.Order.Test(),
 				}
+				note := ""
+				if s.Captures != nil {
+					view.Captured = s.Captures.Len()
+					note = fmt.Sprintf(", %d chips captured", view.Captured)
+				}
 				return p.answer(view, func() {
-					fmt.Fprintf(p.Out, "ready: station %q, order %d, product %d (%s), %d of %d units left\n",
-						view.Station, view.Order, view.Product, view.Profile, view.Unused, view.Ordered)
+					fmt.Fprintf(p.Out, "ready: station %q, order %d, product %d (%s), %d of %d units left%s\n",
+						view.Station, view.Order, view.Product, view.Profile, view.Unused, view.Ordered, note)
 				})
 			})
 		},
@@ -216,19 +226,20 @@ says how many units are left. A shift is refused here, not at unit 37.`,
 
 // readyJSON is a station that is ready as --json shows it.
 type readyJSON struct {
-	Station string    `json:"station"`
-	Order   uint16    `json:"order"`
-	Product uint32    `json:"product"`
-	Profile string    `json:"profile"`
-	Expires time.Time `json:"expires"`
-	Ordered uint64    `json:"ordered"`
-	Unused  uint64    `json:"unused"`
-	Test    bool      `json:"test"`
+	Station  string    `json:"station"`
+	Order    uint16    `json:"order"`
+	Product  uint32    `json:"product"`
+	Profile  string    `json:"profile"`
+	Expires  time.Time `json:"expires"`
+	Ordered  uint64    `json:"ordered"`
+	Unused   uint64    `json:"unused"`
+	Captured int       `json:"captured,omitempty"` // chips on goods-in's lists
+	Test     bool      `json:"test"`
 }
 
 // stationFlags gives a command that works at a station the flags for its parts.
 func stationFlags(c *cobra.Command) {
-	settingFlags(c, append(keySettings, "key", "order", "bundle", "ledger")...)
+	settingFlags(c, append(keySettings, "key", "order", "bundle", "captured", "ledger")...)
 }
 
 // atStation opens order, ledger and key, in that order, so that a refusal comes before a PIN is asked for, checks that
@@ -254,6 +265,10 @@ func (p *program) atStation(ctx context.Context, test bool, use func(*provision.
 	if err := order.Usable(test, p.now()); err != nil {
 		return err
 	}
+	captures, err := p.captures(order.Profile)
+	if err != nil {
+		return err
+	}
 	book, err := ledger.Open(p.settings.Ledger, bundle.Anchor.Hash())
 	if err != nil {
 		return inLedger(err)
@@ -273,7 +288,7 @@ func (p *program) atStation(ctx context.Context, test bool, use func(*provision.
 		return inHSM(err)
 	}
 	defer key.Close()
-	s := &provision.Station{Order: order, Bundle: bundle, Key: key, Book: book, Test: test, Now: p.now, Baud: p.settings.Baud}
+	s := &provision.Station{Order: order, Bundle: bundle, Key: key, Book: book, Captures: captures, Test: test, Now: p.now, Baud: p.settings.Baud}
 	if err := s.CheckReady(ctx); err != nil {
 		return err
 	}

@@ -11,7 +11,8 @@ import (
 
 // unit is one unit on one lane.
 type unit struct {
-	station      *Station
+	station      *Station // nil at goods-in
+	watch        func(Event)
 	port         string
 	bare         bool // a chip without a unit
 	conversation *link.Conversation
@@ -19,6 +20,7 @@ type unit struct {
 	stage        Stage
 	chip         [9]byte // what hello said, as the next is
 	firmware     [32]byte
+	listed       ca.Listed // by goods-in, where the profile asks for that
 }
 
 // The values that the stages hand on. Each is made by one stage only.
@@ -31,7 +33,8 @@ type (
 	}
 	proven struct {
 		prepared
-		key [64]byte
+		key      [64]byte
+		attested ca.Attested // nothing where the profile asks for nothing
 	}
 	reserved struct {
 		*ca.Draft
@@ -105,8 +108,8 @@ func (u *unit) journey(ctx context.Context) (*Receipt, error) {
 
 func (u *unit) begin(s Stage) {
 	u.stage = s
-	if u.station.Watch != nil {
-		u.station.Watch(Event{Port: u.port, Stage: s, Chip: u.chipText()})
+	if u.watch != nil {
+		u.watch(Event{Port: u.port, Stage: s, Chip: u.chipText()})
 	}
 }
 

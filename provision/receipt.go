@@ -31,7 +31,9 @@ type Receipt struct {
 	SealedAt    time.Time `json:"sealed_at"`             // when the station saw the seal, whole seconds
 	Firmware    string    `json:"firmware"`              // SHA-256 of the image by the unit's own word, hexadecimal
 	Locks       string    `json:"locks"`                 // configuration bytes 86 to 89 as observed after the seal
-	Attestation string    `json:"attestation"`           // "none": key origin not attested
+	Attestation string    `json:"attestation"`           // "captured", or "none": key origin not attested
+	GoodsIn     string    `json:"goods_in,omitempty"`    // captured: by whom
+	Capture     string    `json:"capture,omitempty"`     // captured: SHA-256 of the list, hexadecimal
 	Handshake   string    `json:"handshake"`             // what proved the key when the receipt was written, see below
 	FalsePeers  string    `json:"false_peers,omitempty"` // "refused", or they were not tried
 	Bare        bool      `json:"bare,omitempty"`        // a chip alone, in a fixture: Firmware is that which it is meant for, zeros = any
@@ -70,6 +72,10 @@ func (u *unit) close(ctx context.Context, s sealed) (*Receipt, error) {
 		FalsePeers:  s.falsePeers,
 		Bare:        u.bare,
 		Test:        o.Test(),
+	}
+	if list := u.listed.List; list != nil {
+		named := list.Fingerprint()
+		r.GoodsIn, r.Capture = list.Station, hex.EncodeToString(named[:])
 	}
 	if s.X509 != nil {
 		twin := sha256.Sum256(s.X509)

@@ -87,6 +87,10 @@ func (u *unit) resume(ctx context.Context, g greeted) (*Receipt, error) {
 	if err := u.station.Bundle.Welcome(u.station.Order.Certificate.Name, ca.EUI64(entry.Serial)); err != nil {
 		return nil, err
 	}
+	// The run that sealed it had its key attested; here the list is only named on the receipt.
+	if err := u.findCapture(); err != nil {
+		return nil, err
+	}
 	r, err := u.recall(ctx)
 	if err != nil {
 		return nil, err

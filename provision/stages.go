@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"slices"
 
 	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/link"
@@ -36,19 +35,18 @@ func (u *unit) admit(ctx context.Context, g greeted) (admitted, error) {
 	if err := order.Usable(u.station.Test, u.station.Now()); err != nil {
 		return admitted{}, err
 	}
-	var err error
-	switch {
-	case g.State == link.Foreign:
-		err = errors.New("it is locked with a configuration that is not ours")
-	case g.Revision[2] != atecc608:
-		err = fmt.Errorf("revision %x is not that of an %s", g.Revision, order.Profile.Chip.Type)
-	case !slices.Equal(g.Peers, order.Profile.Peers):
-		err = fmt.Errorf("unit's firmware talks to products %d, the profile says %d: %w", g.Peers, order.Profile.Peers, ca.ErrOtherRoot)
-	default:
-		err = order.Fits(u.station.Bundle, g.AnchorHash, g.Product, g.Firmware)
-	}
+	err := order.Fits(u.station.Bundle, g.AnchorHash, g.Product, g.Firmware)
 	if err != nil {
 		return admitted{}, fmt.Errorf("chip %x: %w: %w", u.chip, err, ErrSetAside)
+	}
+	if err := u.suits(order.Profile, g); err != nil {
+		return admitted{}, err
+	}
+	if err := u.findCapture(); err != nil {
+		return admitted{}, err
+	}
+	if order.Profile.Captured() && g.State == link.Blank {
+		return admitted{}, fmt.Errorf("chip %x is on the list of %q and says that it is blank: it is another chip: %w", u.chip, u.listed.List.Station, ErrSetAside)
 	}
 	if len(g.UnitCertificate) > 0 {
 		if _, err := u.carried(ctx, g); err != nil {
@@ -58,40 +56,95 @@ func (u *unit) admit(ctx context.Context, g greeted) (admitted, error) {
 	return admitted{g}, nil
 }
 
+// suits sets aside a unit that is none of the profile's.
+func (u *unit) suits(p *ca.Profile, g greeted) error {
+	var err error
+	switch {
+	case g.State == link.Foreign:
+		err = errors.New("it is locked with a configuration that is not ours")
+	case g.Revision[2] != atecc608:
+		err = fmt.Errorf("revision %x is not that of an %s", g.Revision, p.Chip.Type)
+	default:
+		err = p.Fits(g.Product, g.Peers, g.Firmware)
+	}
+	if err != nil {
+		return fmt.Errorf("chip %x: %w: %w", u.chip, err, ErrSetAside)
+	}
+	return nil
+}
+
+// findCapture finds the chip on goods-in's lists, where the profile asks for that. Its unit is unharmed if it is on none: a list
+// may not have come yet.
+func (u *unit) findCapture() (err error) {
+	if u.station.Order.Profile.Captured() {
+		u.listed, err = u.station.Captures.Find(u.chip)
+	}
+	return err
+}
+
 // prepare has the unit configure and lock its chip, make its key and lock the data zone, and holds what the chip then says
 // of itself against the profile. ca.Check does so again; here the refusal is about the unit, which is set aside.
 func (u *unit) prepare(ctx context.Context, a admitted) (prepared, error) {
+	profile := u.station.Order.Profile
+	p, err := u.prepareChip(ctx, profile)
+	if err != nil {
+		return prepared{}, err
+	}
+	if profile.Captured() && !u.listed.Holds(p.AttestationKey) {
+		return prepared{}, fmt.Errorf("chip %x shows another attestation key than %q captured: %w", u.chip, u.listed.List.Station, ErrSetAside)
+	}
+	return prepared{a, p.Configuration}, nil
+}
+
+// prepareChip is stage 2, wherever it takes place.
+func (u *unit) prepareChip(ctx context.Context, profile *ca.Profile) (link.Preparation, error) {
 	u.begin(Prepare)
 	p, err := u.conversation.Prepare(ctx)
 	if err != nil {
-		return prepared{}, fault(err)
+		return p, fault(err)
 	}
 	zone := p.Configuration
 	serial := append(bytes.Clone(zone[:4]), zone[8:13]...)
 	if !bytes.Equal(serial, u.chip[:]) {
-		return prepared{}, fmt.Errorf("chip %x shows the configuration of chip %x: %w", u.chip, serial, ErrSetAside)
+		return p, fmt.Errorf("chip %x shows the configuration of chip %x: %w", u.chip, serial, ErrSetAside)
 	}
-	if err := u.station.Order.Profile.CheckConfiguration(zone); err != nil {
-		return prepared{}, fmt.Errorf("chip %x: %w: %w", u.chip, err, ErrSetAside)
+	if err := profile.CheckConfiguration(zone); err != nil {
+		return p, fmt.Errorf("chip %x: %w: %w", u.chip, err, ErrSetAside)
 	}
-	return prepared{a, zone}, nil
+	return p, nil
 }
 
-// prove has the unit sign a fresh challenge, bound to this order, chip, firmware and use, with the key that it shows.
+// prove has the unit sign a fresh challenge, bound to this order, chip, firmware and use, with the key that it shows. Where the
+// profile asks for it, the chip attests that key.
 func (u *unit) prove(ctx context.Context, p prepared) (proven, error) {
+	order := u.station.Order
+	said, err := u.proveKey(ctx, order.Certificate.Name, p.Firmware)
+	if err != nil {
+		return proven{}, err
+	}
+	end := proven{prepared: p, key: said.Key}
+	if order.Profile.Captured() {
+		if end.attested, err = u.station.Captures.Attest(said); err != nil {
+			return proven{}, fmt.Errorf("%w: %w", err, ErrSetAside)
+		}
+	}
+	return end, nil
+}
+
+// proveKey is stage 3, wherever it takes place. The chip's part of what it gives is not checked yet.
+func (u *unit) proveKey(ctx context.Context, order ca.OrderName, firmware [32]byte) (ca.Attestation, error) {
 	u.begin(Prove)
 	var challenge [32]byte
 	rand.Read(challenge[:]) // never fails: crypto/rand stops the program instead
-	order := u.station.Order.Certificate.Name
 	proof, err := u.conversation.Prove(ctx, challenge, order[:])
 	if err != nil {
-		return proven{}, fault(err)
+		return ca.Attestation{}, fault(err)
 	}
-	statement := link.PossessionStatement(challenge, order[:], u.chip, p.Firmware, proof.Key)
+	statement := link.PossessionStatement(challenge, order[:], u.chip, firmware, proof.Key)
 	if !verify(proof.Key, statement, proof.Signature) {
-		return proven{}, fmt.Errorf("chip %x does not prove that it holds the key that it shows: %w", u.chip, ErrSetAside)
+		return ca.Attestation{}, fmt.Errorf("chip %x does not prove that it holds the key that it shows: %w", u.chip, ErrSetAside)
 	}
-	return proven{p, proof.Key}, nil
+	return ca.Attestation{Chip: u.chip, Nonce: sha256.Sum256(statement), Key: proof.Key, Signature: proof.Attestation}, nil
 }
 
 // check asks the authority's policy, which alone can make a draft.
@@ -103,6 +156,7 @@ func (u *unit) check(p proven) (*ca.Draft, error) {
 		Anchor:        p.AnchorHash,
 		Product:       p.Product,
 		Configuration: p.configuration,
+		Attested:      p.attested,
 	}, u.station.Test, u.station.Now())
 }
 

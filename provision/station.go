@@ -39,12 +39,14 @@ type Station struct {
 	Bundle *ca.Bundle    // of the authority: leads units from the root in their image to the order's, and has the status list
 	Key    crypto.Signer // the order key
 	Book   *ledger.Book
-	Test   bool             // a test authority is wanted; without it one is refused
-	Twin   bool             // sign an X.509 twin as well; units that have their certificate already stay as they are
-	Now    func() time.Time // the station's clock
-	Baud   int              // of every port, bits a second
-	Flash  string           // folder for the flash images of bare chips
-	Watch  func(Event)      // told of each stage as it begins, by every lane, which waits for it; nil = nobody
+	// Captures are goods-in's lists under the order's profile, where that asks for captured chips; else nil will do.
+	Captures *ca.Captures
+	Test     bool             // a test authority is wanted; without it one is refused
+	Twin     bool             // sign an X.509 twin as well; units that have their certificate already stay as they are
+	Now      func() time.Time // the station's clock
+	Baud     int              // of every port, bits a second
+	Flash    string           // folder for the flash images of bare chips
+	Watch    func(Event)      // told of each stage as it begins, by every lane, which waits for it; nil = nobody
 
 	shift shift
 }
@@ -88,21 +90,22 @@ func (s Stage) String() string {
 
 // Result is what became of one port's unit.
 type Result struct {
-	Port    string
-	Receipt *Receipt // nil if Err is set
-	Err     error
-	Stage   Stage         // where it ended
-	Chip    string        // "" if the unit never said
-	Took    time.Duration // from opening the port to the end of the last stage; closing it comes after
-	Waited  time.Duration // of it, waiting for the unit and the wire
-	Signed  time.Duration // of it, waiting for the order key
+	Port     string
+	Receipt  *Receipt     // nil if Err is set, and at goods-in
+	Captured *ca.Captured // at goods-in alone; nil if Err is set
+	Err      error
+	Stage    Stage         // where it ended
+	Chip     string        // "" if the unit never said
+	Took     time.Duration // from opening the port to the end of the last stage; closing it comes after
+	Waited   time.Duration // of it, waiting for the unit and the wire
+	Signed   time.Duration // of it, waiting for the order key
 }
 
 // CheckReady refuses a shift that could not sign its first unit, and records the order in the book. It does not refuse an
 // order that is used up: units that were begun under it can still be finished.
 //
 // Errors wrap ca.ErrTest (test and production mixed), ca.ErrPolicy (order expired or not yet valid, of another station or
-// another key), ca.ErrUnknownRoot, ca.ErrClosedRoot, ca.ErrRevoked or ca.ErrVerify where the bundle does not admit the order, device.ErrNoCgo since stage 9 needs the library, ledger.ErrOtherAuthority, ledger.ErrConflict (the book has another order of this number or range), or
+// another key), ca.ErrUnknownRoot, ca.ErrClosedRoot, ca.ErrRevoked or ca.ErrVerify where the bundle does not admit the order, ca.ErrNotCaptured (captured chips are wanted and no list is there), device.ErrNoCgo since stage 9 needs the library, ledger.ErrOtherAuthority, ledger.ErrConflict (the book has another order of this number or range), or
 // what the book's disk says.
 func (s *Station) CheckReady(ctx context.Context) error {
 	if err := s.Order.Usable(s.Test, s.Now()); err != nil {
@@ -125,6 +128,9 @@ func (s *Station) CheckReady(ctx context.Context) error {
 	case book.Station != s.Order.Station:
 		return fmt.Errorf("order %d is for station %q, the ledger is that of station %q: %w", number, s.Order.Station, book.Station, ca.ErrPolicy)
 	}
+	if s.Order.Profile.Captured() && (s.Captures == nil || s.Captures.Len() == 0) {
+		return fmt.Errorf("profile %q takes captured chips alone, and there is no list: %w", s.Order.Profile.Name, ca.ErrNotCaptured)
+	}
 	return s.Book.AddOrder(ctx, row(s.Order))
 }
 
@@ -132,36 +138,41 @@ func (s *Station) CheckReady(ctx context.Context) error {
 // lane's failure touches no other lane. It returns when the last has ended. A cancelled context ends each lane at its
 // next wait for unit or book; what was signed by then is recorded, and what was sealed has its receipt.
 func (s *Station) Run(ctx context.Context, ports []string, done func(Result)) {
+	lanes(ports, func(port string) Result {
+		u := &unit{station: s, watch: s.Watch, bare: strings.HasPrefix(port, KitPrefix), key: timed{Signer: s.Key}}
+		return u.lane(port, s.open, func(r *Result) (err error) {
+			r.Receipt, err = u.journey(ctx)
+			return err
+		})
+	}, done)
+}
+
+// lanes runs a lane for each port, side by side, and gives each result to done as it comes.
+func lanes(ports []string, lane func(port string) Result, done func(Result)) {
 	results := make(chan Result)
 	for _, port := range ports {
-		go func() { results <- s.lane(ctx, port) }()
+		go func() { results <- lane(port) }()
 	}
 	for range ports {
 		done(<-results)
 	}
 }
 
-// lane opens the port, runs one unit and closes the port again. Durations are by the machine's monotonic clock: the
+// lane opens the port, takes the unit on its way and closes the port again. Durations are by the machine's monotonic clock: the
 // station's may be set while a unit is on its way.
-func (s *Station) lane(ctx context.Context, path string) Result {
+func (u *unit) lane(path string, open func(path string) (io.ReadWriteCloser, error), way func(*Result) error) Result {
 	start := time.Now()
-	port, err := s.open(path)
+	port, err := open(path)
 	if err != nil {
 		return Result{Port: path, Err: err, Stage: Hello, Took: time.Since(start)}
 	}
-	u := &unit{station: s, port: path, bare: strings.HasPrefix(path, KitPrefix), conversation: link.Dial(port), key: timed{Signer: s.Key}}
+	u.port, u.conversation = path, link.Dial(port)
 	defer u.conversation.Close()
-	receipt, err := u.journey(ctx)
-	return Result{
-		Port:    path,
-		Receipt: receipt,
-		Err:     err,
-		Stage:   u.stage,
-		Chip:    u.chipText(),
-		Took:    time.Since(start),
-		Waited:  u.conversation.Waited(),
-		Signed:  u.key.spent,
-	}
+	r := Result{Port: path}
+	r.Err = way(&r)
+	r.Stage, r.Chip = u.stage, u.chipText()
+	r.Took, r.Waited, r.Signed = time.Since(start), u.conversation.Waited(), u.key.spent
+	return r
 }
 
 // open opens a unit's serial port, or makes one for a bare chip.
