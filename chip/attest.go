@@ -21,13 +21,13 @@ func (e *eeprom) serialNumber() (sn [9]byte) {
 	return sn
 }
 
-// digestPublic replaces TempKey by GenKey's digest of a public key: SHA-256 of 128 bytes, TempKey ‖ 40 ‖ mode ‖ KeyID ‖
+// digestPublic replaces TempKey by GenKey's digest of a public key: SHA-256 of 128 bytes, TempKey ‖ 40 ‖ head (mode, KeyID) ‖
 // SN[8] ‖ SN[0..1] ‖ 25 zeros ‖ X ‖ Y. Where the old value came from stays known.
-func (d *Device) digestPublic(mode byte, slot int, public []byte) {
+func (d *Device) digestPublic(head [3]byte, slot int, public []byte) {
 	sn := d.eeprom.serialNumber()
 	t := &d.volatile.tempKey
 	message := append([]byte{}, t.value[:32]...)
-	message = append(message, byte(opGenKey), mode, byte(slot), 0)
+	message = append(append(message, byte(opGenKey)), head[:]...)
 	message = append(message, sn[8], sn[0], sn[1])
 	message = append(message, make([]byte, 25)...)
 	digest := sha256.Sum256(append(message, public...))

@@ -90,6 +90,7 @@ func (c slotConfig) externalSign() bool { return c&0x0001 != 0 }
 func (c slotConfig) internalSign() bool { return c&0x0002 != 0 }
 func (c slotConfig) ecdh() bool         { return c&0x0004 != 0 }
 func (c slotConfig) ecdhToSlot() bool   { return c&0x0008 != 0 }
+func (c slotConfig) noMAC() bool        { return c&0x0010 != 0 }
 func (c slotConfig) limitedUse() bool   { return c&0x0020 != 0 }
 func (c slotConfig) encryptRead() bool  { return c&0x0040 != 0 }
 func (c slotConfig) secret() bool       { return c&0x0080 != 0 }

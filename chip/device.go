@@ -2,11 +2,10 @@
 // simulated chip that answers them with the lock states, slot policies, volatile state, watchdog, status
 // codes and execution times that public documents describe.
 //
-// The commands are Info, Random, Nonce, GenKey, Sign, Verify, ECDH, AES, Read, Write, Lock and Counter;
-// any other opcode is a parse error (0x03), and so are GenKey's digest and MAC modes and Verify's
-// validate and MAC modes. No command leaves a GenDig or GenKey digest in TempKey. What a real chip does
-// only with such a digest (internal signatures, encrypted reads and writes) is therefore refused with an
-// execution error (0x0F), as silicon refuses it without one.
+// The commands are those that the project's driver, or a host that checks its work, sends: AES, Counter, ECDH, GenDig, GenKey,
+// Info, Lock, MAC, Nonce, Random, Read, SelfTest, Sign, Verify and Write. Parse errors (0x03) are the other opcodes, CheckMac,
+// DeriveKey, KDF, PrivWrite, SecureBoot, SHA and UpdateExtra, and these modes: GenDig's 03 and 05, GenKey's with a MAC, Info's
+// 03 and 04, Verify's with a MAC. Read refuses what is to be read encrypted (0x0F).
 //
 // The rule for refusals is: 0x03 for what the bytes of the command alone decide, 0x0F for what depends on
 // locks, configuration or volatile state. Where no public document says what silicon does, the choice is
@@ -219,6 +218,12 @@ func (d *Device) lookup(op opcode) (func(command) ([]byte, status), times) {
 		return d.verify, times{105, 295, 1085}
 	case opAES:
 		return d.aes, times{27, 27, 27}
+	case opGenDig:
+		return d.genDig, times{25, 35, 35}
+	case opMAC:
+		return d.mac, times{55, 55, 55}
+	case opSelfTest:
+		return d.selfTest, times{250, 625, 2324}
 	}
 	return nil, times{}
 }

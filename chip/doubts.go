@@ -69,6 +69,12 @@ func (e *eeprom) slotWritable(slot, size int) bool {
 	}
 }
 
+// writeEncrypted says that a slot is written encrypted once the data zone is locked. The key is that of WriteKey, bits 8 to 11.
+func (c slotConfig) writeEncrypted() bool { return c&0x4000 != 0 }
+
+// wrongWriteMAC answers an encrypted write that does not hold, for the MAC or for what is in TempKey.
+const wrongWriteMAC = executionError
+
 // mixedSource is TempKey.SourceFlag after a Nonce that mixes TempKey instead of a random number. If the
 // old value came from the host, so does all of the new one: it stays an input.
 func mixedSource(old content) content { return old }
@@ -103,8 +109,8 @@ func countMatch(b byte) (slot int, enabled bool) { return int(b >> 4), b&1 != 0 
 //   - draw: Nonce works with the constant number while the configuration is open.
 //   - read: a 32-byte Read that runs past the end of a slot is a parse error.
 //   - writeConfig: Write may clear bits of SlotLocked in the open configuration, never set them.
-//   - lock: a slot is locked without a checksum, param2 is 0 with and without mode bit 7; public hosts
-//     send 0 with the bit clear.
+//   - lock: a slot is locked with or without a checksum of its own, mode bit 7 clear: public hosts send 0 and the
+//     slot's, and both are reported to work.
 //   - ecdh: with the ephemeral key param2 is ignored; public hosts send 0 and FFFF. Mode 05, TempKey to a
 //     slot, names no slot and is a parse error.
 //   - messageReady: ReqRandom concerns Sign and Verify only. It wants the random nonce in TempKey even if the
@@ -115,6 +121,13 @@ func countMatch(b byte) (slot int, enabled bool) { return int(b >> 4), b&1 != 0 
 //   - internalMessage: the last byte but one is mode bit 0; were it PubKeyValid, that of a private key's slot would be 0 too.
 //   - buffer: an ephemeral key in TempKey is good for ECDH alone; as message, AES key or nonce it is an
 //     execution error. A command that is refused leaves TempKey and MsgDigBuf as they are.
+//   - genDig: a block of the configuration can be digested in any lock state, all else from the data lock on; TempKey must hold
+//     a value; a digest over configuration, OTP or a counter has no flag, and neither Sign nor an encrypted write takes it.
+//   - mac: it refuses a slot with NoMac, and TempKey with the flag; both halves from TempKey are a parse error.
+//   - unseal: TempKey is used up even if the MAC is wrong.
+//   - digestStored: it works from the configuration lock on, and the key need not be on the curve.
+//   - validate: what the message says of the slot's configuration is not compared with it, except whether it validates; the
+//     locked slot is refused; the parent's ReqRandom concerns the nonce under the digest.
 //   - SingleWire: after an illegal token the chip sleeps at once, and one that waits for the rest of a group does so
 //     for ever; silicon sleeps in both cases after a time that public documents do not give. The response is there
 //     for every transmit flag until the next command, idle, sleep or wake.

@@ -73,7 +73,7 @@ func FuzzExchange(f *testing.F) {
 // step executes the first step of a script and returns its response and the rest.
 func step(t *testing.T, d *Device, script []byte) (response, rest []byte) {
 	opcodes := []opcode{opRead, opWrite, opNonce, opLock, opRandom, opCounter, opInfo, opGenKey, opSign, opECDH,
-		opVerify, opAES, 0x15}
+		opVerify, opAES, opGenDig, opMAC, opSelfTest, 0x47}
 	take := func(n int) []byte {
 		b := make([]byte, n) // zeros where the script ends
 		copy(b, script)

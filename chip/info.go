@@ -24,6 +24,16 @@ func (d *Device) info(c command) ([]byte, status) {
 	return nil, parseError
 }
 
+const selfTests = 0x3F // bits of SelfTest's mode
+
+// selfTest is the command SelfTest; it returns a map of what failed, one byte: nothing ever does.
+func (d *Device) selfTest(c command) ([]byte, status) {
+	if c.mode&^selfTests != 0 || c.param2 != 0 || len(c.data) != 0 {
+		return nil, parseError
+	}
+	return []byte{0x00}, success
+}
+
 // keyValid answers for P-256 keys; other slots have no notion of validity, and before the configuration
 // lock no slot has a type.
 func (d *Device) keyValid(param2 uint16) ([]byte, status) {

@@ -51,14 +51,18 @@ const (
 	genKeyPublic  = 0x00
 	genKeyPrivate = 0x04
 	genKeyDigest  = 0x08 // mode bit: a digest of the public key goes to TempKey
+	genKeyStored  = 0x10 // of the public key in a slot
 )
 
 // genKey is the command GenKey; it returns the public key X ‖ Y, 64 bytes. Mode 04 makes a private key in
 // a slot, or in TempKey if param2 is FFFF, where it serves one ECDH; mode 00 computes the public key of
 // the private key in a slot, if its KeyConfig has PubInfo. The configuration must be locked, and if the
 // data zone is too, SlotConfig must still allow a new key. With mode bit 3 a slot's public key goes into a
-// digest that replaces the value in TempKey.
+// digest that replaces the value in TempKey; so does a public key in a slot with mode 10, see digestStored.
 func (d *Device) genKey(c command) ([]byte, status) {
+	if c.mode == genKeyStored {
+		return d.digestStored(c)
+	}
 	if len(c.data) != 0 {
 		return nil, parseError
 	}
@@ -81,7 +85,7 @@ func (d *Device) digested(c command, get func(slot int) ([]byte, status)) ([]byt
 	}
 	public, s := get(slot)
 	if s == success && c.mode&genKeyDigest != 0 {
-		d.digestPublic(c.mode, slot, public)
+		d.digestPublic([3]byte{c.mode, byte(slot)}, slot, public)
 	}
 	return public, s
 }

@@ -60,3 +60,21 @@ func TestKitServe(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// FuzzKit: each line has one line for an answer, and what the chip said is in a whole group.
+func FuzzKit(f *testing.F) {
+	f.Add("e:w()\n")
+	f.Add("board:device(00)\n")
+	f.Add("e:t(0730000000035d)\n")
+	f.Fuzz(func(t *testing.T, request string) {
+		k := NewKit(New(Options{}))
+		k.Answer("e:w()\n")
+		answer := k.Answer(request)
+		if strings.Count(answer, "\n") != 1 || !strings.HasSuffix(answer, ")\n") {
+			t.Fatalf("%q is answered %q", request, answer)
+		}
+		if group, said := strings.CutPrefix(strings.TrimSuffix(answer, ")\n"), "00("); said && group != "" {
+			checkGroup(t, unhex(t, group))
+		}
+	})
+}

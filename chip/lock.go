@@ -9,11 +9,11 @@ const (
 
 // lock is the command Lock; no lock is ever opened again. Mode 00 locks the configuration, 01 data and
 // OTP, 02 with a slot number in bits 2 to 5 one slot. For the zones param2 is their CRC unless mode bit 7
-// says to ignore it; for a slot it is 0. A wrong CRC is an execution error and locks nothing.
+// says to ignore it; for a slot it is the slot's, or 0. A wrong CRC is an execution error and locks nothing.
 func (d *Device) lock(c command) ([]byte, status) {
 	zone := c.mode & 0x03
 	slot := int(c.mode >> 2 & 0x0F)
-	unchecked := c.mode&lockNoCRC != 0 || zone == lockSlot
+	unchecked := c.mode&lockNoCRC != 0
 	if c.mode&0x40 != 0 || zone > lockSlot || zone != lockSlot && slot != 0 ||
 		unchecked && c.param2 != 0 || len(c.data) != 0 {
 		return nil, parseError
@@ -31,7 +31,8 @@ func (d *Device) lock(c command) ([]byte, status) {
 		}
 		e.write(atLockValue, []byte{0x00})
 	case lockSlot:
-		if e.stage() < slotLockFrom || !e.keyConfig(slot).lockable() || e.slotLocked(slot) {
+		if e.stage() < slotLockFrom || !e.keyConfig(slot).lockable() || e.slotLocked(slot) ||
+			c.param2 != 0 && c.param2 != CRC(e.slot(slot)) {
 			return nil, executionError
 		}
 		at := atSlotLocked + slot/8

@@ -12,18 +12,21 @@ const (
 type opcode byte
 
 const (
-	opRead    opcode = 0x02
-	opWrite   opcode = 0x12
-	opNonce   opcode = 0x16
-	opLock    opcode = 0x17
-	opRandom  opcode = 0x1B
-	opCounter opcode = 0x24
-	opInfo    opcode = 0x30
-	opGenKey  opcode = 0x40
-	opSign    opcode = 0x41
-	opECDH    opcode = 0x43
-	opVerify  opcode = 0x45
-	opAES     opcode = 0x51
+	opRead     opcode = 0x02
+	opMAC      opcode = 0x08
+	opWrite    opcode = 0x12
+	opGenDig   opcode = 0x15
+	opNonce    opcode = 0x16
+	opLock     opcode = 0x17
+	opRandom   opcode = 0x1B
+	opCounter  opcode = 0x24
+	opInfo     opcode = 0x30
+	opGenKey   opcode = 0x40
+	opSign     opcode = 0x41
+	opECDH     opcode = 0x43
+	opVerify   opcode = 0x45
+	opAES      opcode = 0x51
+	opSelfTest opcode = 0x77
 )
 
 type status byte

@@ -91,13 +91,19 @@ func (d *Device) sign(c command) ([]byte, status) {
 const (
 	verifyStored   = 0x00
 	verifyExternal = 0x02
+	validateKey    = 0x03
+	invalidateKey  = 0x07
 	curveP256      = 0x0004 // param2 of the external mode
 )
 
 // verify is the command Verify: a signature R ‖ S over the 32-byte message in TempKey, or in MsgDigBuf if
 // mode bit 5 is set. Mode 00 checks it with the public key in the slot param2, mode 02 with the X ‖ Y that
-// follows the signature. The message is used up. A signature that is not the key's gives status 01.
+// follows the signature. The message is used up. A signature that is not the key's gives status 01. Modes 03 and 07 are
+// validate's.
 func (d *Device) verify(c command) ([]byte, status) {
+	if c.mode == validateKey || c.mode == invalidateKey {
+		return nil, d.validate(c)
+	}
 	switch c.mode &^ fromMsgDigBuf {
 	case verifyStored:
 		return nil, d.verifyStored(c)
@@ -114,14 +120,10 @@ func (d *Device) verifyStored(c command) status {
 	e := d.eeprom
 	slot := int(c.param2)
 	k := e.keyConfig(slot)
-	if e.stage() != dataLocked || k.keyType() != typeP256 || k.private() || k.validatedPublic() && !e.publicValid(slot) {
+	if e.stage() != dataLocked || !e.verifies(slot) {
 		return executionError
 	}
-	stored := e.slot(slot)
-	var public [pointSize]byte
-	copy(public[:32], stored[padSize:])
-	copy(public[32:], stored[padSize+32+padSize:])
-	key, ok := point(public[:])
+	key, ok := point(e.publicKey(slot))
 	if !ok {
 		return invalidStoredPoint
 	}

@@ -167,3 +167,19 @@ func TestSingleWireServe(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// FuzzSingleWire: whatever a host sends, the chip answers in whole groups, and after the wake token it listens.
+func FuzzSingleWire(f *testing.F) {
+	f.Add(append([]byte{symbolWake}, symbols(append(infoCommand, flagTransmit))...))
+	f.Add([]byte{symbolOne, symbolZero, 0x55, symbolWake})
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		h := swi{t, NewSingleWire(New(Options{}))}
+		for _, symbol := range stream {
+			if answer := h.bytes(h.Receive([]byte{symbol})); len(answer) > 0 {
+				checkGroup(t, answer)
+			}
+		}
+		h.wake()
+		h.want(awake)
+	})
+}

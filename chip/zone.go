@@ -82,12 +82,12 @@ func (d *Device) read(c command) ([]byte, status) {
 
 // write is the command Write, of 4 or 32 bytes; in a slot's last block what lies past the slot's end is
 // dropped. The configuration is writable until it is locked, except for bytes 0 to 15 and 84 to 87; OTP
-// and slots in whole blocks until the data lock, slots after it as SlotConfig says. Encrypted writes need
-// a TempKey made by GenDig.
+// and slots in whole blocks until the data lock, slots after it as SlotConfig says: in clear, or
+// encrypted and followed by a MAC, which mode bit 6 and the size say, or the size alone.
 func (d *Device) write(c command) ([]byte, status) {
 	size := unit(c.mode)
 	want := size
-	sealed := c.mode&zoneSealed != 0
+	sealed := c.mode&zoneSealed != 0 || c.mode&zoneMask == zoneData && len(c.data) == blockSize+macSize
 	if sealed {
 		want += macSize
 	}
@@ -108,12 +108,30 @@ func (d *Device) write(c command) ([]byte, status) {
 		d.eeprom.write(p.offset, c.data)
 		return nil, success
 	default:
-		if sealed || !d.eeprom.slotWritable(p.slot, size) {
+		if sealed {
+			return nil, d.writeSealed(p, c)
+		}
+		if !d.eeprom.slotWritable(p.slot, size) {
 			return nil, executionError
 		}
 		d.writeSlot(p, c.data)
 		return nil, success
 	}
+}
+
+// writeSealed writes a whole block that comes encrypted, as the data lock makes slots want whose WriteConfig says so.
+func (d *Device) writeSealed(p place, c command) status {
+	e := d.eeprom
+	if len(c.data) != blockSize+macSize || e.stage() != dataLocked || e.keyConfig(p.slot).private() || e.slotLocked(p.slot) ||
+		!e.slotConfig(p.slot).writeEncrypted() {
+		return executionError
+	}
+	block := d.unseal(p.slot, c)
+	if block == nil {
+		return wrongWriteMAC
+	}
+	d.writeSlot(p, block)
+	return success
 }
 
 func (d *Device) writeConfig(offset int, data []byte) status {
