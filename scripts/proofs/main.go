@@ -30,7 +30,8 @@ const (
 type family struct {
 	name    string // of the file of harnesses
 	sources []string
-	states  int // that Eva keeps apart at one point of the program
+	states  int      // that Eva keeps apart at one point of the program
+	options []string // for Eva
 	entries []entry
 	bug     bug
 }
@@ -220,6 +221,7 @@ func (t task) analyse() result {
 		args = append(args, path)
 	}
 	args = append(args, filepath.Join(harnesses, t.family.name+".c"))
+	args = append(args, t.family.options...)
 	out, err := exec.Command("frama-c", args...).CombinedOutput()
 	if err := errors.Join(err, os.WriteFile(t.log(), out, 0o644)); err != nil {
 		return result{err: fmt.Errorf("%s: %w", t.log(), err)}

@@ -60,3 +60,48 @@ void reader(void)
         }
     }
 }
+
+/* A reader that stands at any place in the input. */
+static void start_anywhere(struct bm_reader *r, size_t size)
+{
+    bm_read_start(r, INPUT(size), size);
+    r->at = Frama_C_unsigned_int_interval(0, size);
+}
+
+/* A read that is good goes on, and not beyond the end. */
+void forward(void)
+{
+    FOR_EACH_SIZE(size) {
+        struct bm_reader r;
+        size_t at;
+        uint32_t told = Frama_C_unsigned_int_interval(0, 0xffffffff);
+        start_anywhere(&r, size);
+        at = r.at;
+        /*@ split at; */
+        if (Frama_C_interval(0, 1)) {
+            (void)bm_read(&r, (enum bm_major)Frama_C_interval(BM_UINT, BM_SIMPLE));
+            /*@ assert r.bad || at < r.at <= r.size; */
+        } else {
+            /*@ assert told <= 0xffffffff - at || told > 0xffffffff - at; */ /* where their sum wraps */
+            (void)bm_read_raw(&r, told);
+            /*@ assert r.bad || at <= r.at <= r.size; */
+        }
+        if (r.bad == 0) {
+            ACCEPTED();
+        }
+    }
+}
+
+/* Items of any depth, as long as a message may be. */
+void skip(void)
+{
+    FOR_EACH_SIZE(size) {
+        struct bm_reader r;
+        start_anywhere(&r, size);
+        bm_read_skip(&r);
+        /*@ assert r.bad || r.at <= r.size; */
+        if (bm_read_end(&r) == BM_OK) {
+            ACCEPTED();
+        }
+    }
+}
