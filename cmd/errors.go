@@ -91,6 +91,8 @@ var outcomes = []struct {
 	{fleet.ErrNotProvisioned, exitPolicy, "provision it first: 'birthmark provision'"},
 	{fleet.ErrSameUnit, exitUsage, "name two units"},
 	{chip.ErrImage, exitUsage, "name another file, or put a copy of the right one in its place: a chip's EEPROM is not made anew over a file"},
+	{sim.ErrNoEmulator, exitUsage, "install QEMU's emulator for ARM: Debian's package is qemu-system-arm"},
+	{sim.ErrFirmware, exitUsage, "give the ELF file that 'make firmware' built from this release's sources"},
 	{sim.ErrFile, exitUsage, "remove all files of this simulated unit, or put copies in their place: a unit is not repaired"},
 	{provision.ErrNotProvisioned, exitPolicy, "provision it first: 'birthmark provision'"},
 	{provision.ErrSameUnit, exitUsage, "give the ports of two units"},

@@ -16,7 +16,7 @@ import (
 
 func (p *program) unit() *cobra.Command {
 	c := &cobra.Command{Use: "unit", Short: "One unit: look at it, let it meet another, tell it of new roots, take it out of the book"}
-	c.AddCommand(p.unitInspect(), p.unitHandshake(), p.unitUpdate(), p.unitRetire())
+	c.AddCommand(p.unitInspect(), p.unitHandshake(), p.unitUpdate(), p.unitRetire(), p.unitBoard())
 	return c
 }
 

@@ -25,8 +25,9 @@ struct bm_gesture {
 
 enum bm_gesture_event {
     BM_GESTURE_NONE = 0,
-    BM_GESTURE_PRESSED = 1, /* a firmware calls bm_peerlink_connect */
-    BM_GESTURE_RELEASE = 2  /* a firmware calls bm_peerlink_unpair */
+    /* A firmware calls bm_peerlink_connect, and where a meeting goes on, again: it may end for want of this press. */
+    BM_GESTURE_PRESSED = 1,
+    BM_GESTURE_RELEASE = 2 /* a firmware calls bm_peerlink_unpair */
 };
 
 /* Begin; now as in bm_peerlink_tick. */

@@ -31,6 +31,13 @@ const (
 	certificateSlot = 8
 )
 
+func checkImpostor(i Impostor) error {
+	if i == Nobody || i == SelfMade || i == Copied {
+		return nil
+	}
+	return fmt.Errorf("impostor %q, want %s or %s: %w", i, SelfMade, Copied, ErrRange)
+}
+
 // make makes the impostor from the unit at path; remove removes him.
 func (i Impostor) make(path string) (impostor string, remove func() error, err error) {
 	folder, err := os.MkdirTemp("", "birthmark-impostor-")

@@ -136,14 +136,12 @@ func (r MeetRequest) check() error {
 		return fmt.Errorf("%s: %w", r.Units[0], ErrSameUnit)
 	case !slices.Contains([]Policy{Expected, Wired, Gesture}, r.Policy):
 		return fmt.Errorf("policy %q, want %s, %s or %s: %w", r.Policy, Expected, Wired, Gesture, ErrRange)
-	case !slices.Contains([]Impostor{Nobody, SelfMade, Copied}, r.Impostor):
-		return fmt.Errorf("impostor %q, want %s or %s: %w", r.Impostor, SelfMade, Copied, ErrRange)
 	case r.Hold != "" && !slices.Contains(r.Units[:], r.Hold):
 		return fmt.Errorf("the button of %s, which is none of the two units: %w", r.Hold, ErrRange)
 	case len(r.Text) > maxText:
 		return fmt.Errorf("a text of %d bytes, want at most %d: %w", len(r.Text), maxText, ErrRange)
 	}
-	return nil
+	return checkImpostor(r.Impostor)
 }
 
 // name is what a unit is called: the last element of its path, unless the other's is the same.

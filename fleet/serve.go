@@ -40,8 +40,8 @@ func Serve(ctx context.Context, r Request, ready func(ports []string)) (err erro
 	if r.Units < 1 || r.Units > MaxUnits {
 		return fmt.Errorf("%d units, want 1 to %d: %w", r.Units, MaxUnits, ErrRange)
 	}
-	if r.Baud < 0 || !(r.TimeScale >= 0 && r.TimeScale <= maxTimeScale) { // a scale that is no number compares with nothing
-		return fmt.Errorf("pace of %d bits a second and time scale %v, want a pace of 0 or more and a scale from 0 to %d: %w", r.Baud, r.TimeScale, maxTimeScale, ErrRange)
+	if err := checkPace(r.TimeScale, r.Baud); err != nil {
+		return err
 	}
 	var ports []string
 	for i := range r.Units {
@@ -60,5 +60,12 @@ func Serve(ctx context.Context, r Request, ready func(ports []string)) (err erro
 	}
 	ready(ports)
 	<-ctx.Done()
+	return nil
+}
+
+func checkPace(scale float64, baud int) error {
+	if baud < 0 || !(scale >= 0 && scale <= maxTimeScale) { // a scale that is no number compares with nothing
+		return fmt.Errorf("pace of %d bits a second and time scale %v, want a pace of 0 or more and a scale from 0 to %d: %w", baud, scale, maxTimeScale, ErrRange)
+	}
 	return nil
 }

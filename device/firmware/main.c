@@ -32,6 +32,7 @@ static struct bm_line line;
 static struct message typed, echo;
 static uint8_t column; /* of the line that is being typed */
 static uint8_t sealed;
+static uint8_t wanted; /* a meeting */
 static uint8_t frame[BM_REQUEST_SIZE]; /* of either protocol */
 static uint8_t in[BM_PEERLINK_IN_SIZE], out[BM_PEERLINK_OUT_SIZE];
 
@@ -158,6 +159,9 @@ static void changed(void *user, int event, int reason)
     (void)user;
     print(names[event]);
     print_number(reason);
+    if (event == BM_PEERLINK_READY) {
+        wanted = 0;
+    }
     if (event == BM_PEERLINK_READY && bm_peerlink_peer(&peerlink, serial, code) == BM_OK) {
         print(" ");
         print_hex(serial, sizeof serial);
@@ -181,40 +185,6 @@ static const struct bm_peerlink_config config = {
     .policy = &gesture,
 };
 
-/* From the seal on there is a peer link. The debug port is closed just before, and to ask that costs nothing. */
-static void look_for_seal(void)
-{
-    uint8_t zone[BM_ATECC608_ZONE_SIZE], key[BM_KEY_SIZE];
-    enum bm_unit_state state;
-
-    if (sealed || !board_debug_closed(NULL) || bm_atecc608_zone(&chip, zone) != BM_OK ||
-        bm_atecc608_state(&chip, zone, &state, key) != BM_OK || state != BM_UNIT_SEALED ||
-        bm_installed_load(&chip, &identity) != BM_OK || bm_peerlink_start(&peerlink, &config, board_now()) != BM_OK) {
-        return;
-    }
-    sealed = 1;
-    bm_gesture_start(&gesture, board_now());
-    print("sealed\n");
-}
-
-static void take_line(void)
-{
-    uint8_t byte;
-    size_t size;
-
-    while (board_receive(BOARD_LINE, &byte)) {
-        if (!bm_line_receive(&line, byte, &size)) {
-            continue;
-        }
-        if (frame[0] >= FIRST_OF_AGENT) {
-            bm_agent_frame(&agent, frame, size);
-            look_for_seal();
-        } else if (sealed) {
-            bm_peerlink_frame(&peerlink, frame, size);
-        }
-    }
-}
-
 /* One line at a time; what is typed further waits in the UART. An empty line asks how deep the stack has been. */
 static void take_console(void)
 {
@@ -237,20 +207,13 @@ static void take_console(void)
     }
 }
 
-static void meet(void)
-{
-    int status = bm_peerlink_connect(&peerlink);
-
-    (void)status; /* where a meeting goes on, that is the one */
-}
-
 /* Send a message once the peer is there, which is met first if it is not. */
 static void deliver(struct message *message)
 {
     if (message->size > 0 && bm_peerlink_send(&peerlink, message->bytes, message->size) == BM_OK) {
         message->size = 0;
     } else if (message->size > 0 && bm_peerlink_state(&peerlink) == BM_PEERLINK_IDLE) {
-        meet();
+        wanted = 1;
     }
 }
 
@@ -258,7 +221,7 @@ static void live(void)
 {
     switch (bm_gesture_tick(&gesture, board_now(), board_button())) {
     case BM_GESTURE_PRESSED:
-        meet();
+        wanted = 1;
         break;
     case BM_GESTURE_RELEASE:
         print(bm_peerlink_unpair(&peerlink) == BM_OK ? "unpaired\n" : "nothing to unpair\n");
@@ -267,6 +230,44 @@ static void live(void)
     bm_peerlink_tick(&peerlink, board_now());
     deliver(&echo);
     deliver(&typed);
+    if (wanted && bm_peerlink_connect(&peerlink) == BM_OK) {
+        wanted = 0; /* else behind the meeting that goes on: it may end just because the button was not pressed yet */
+    }
+}
+
+/* From the seal on there is a peer link. The debug port is closed just before, and to ask that costs nothing. */
+static void look_for_seal(void)
+{
+    uint8_t zone[BM_ATECC608_ZONE_SIZE], key[BM_KEY_SIZE];
+    enum bm_unit_state state;
+
+    if (sealed || !board_debug_closed(NULL) || bm_atecc608_zone(&chip, zone) != BM_OK ||
+        bm_atecc608_state(&chip, zone, &state, key) != BM_OK || state != BM_UNIT_SEALED ||
+        bm_installed_load(&chip, &identity) != BM_OK || bm_peerlink_start(&peerlink, &config, board_now()) != BM_OK) {
+        return;
+    }
+    sealed = 1;
+    bm_gesture_start(&gesture, board_now());
+    live(); /* from here on a press is one */
+    print("sealed\n");
+}
+
+static void take_line(void)
+{
+    uint8_t byte;
+    size_t size;
+
+    while (board_receive(BOARD_LINE, &byte)) {
+        if (!bm_line_receive(&line, byte, &size)) {
+            continue;
+        }
+        if (frame[0] >= FIRST_OF_AGENT) {
+            bm_agent_frame(&agent, frame, size);
+            look_for_seal();
+        } else if (sealed) {
+            bm_peerlink_frame(&peerlink, frame, size);
+        }
+    }
 }
 
 int main(void)
@@ -287,7 +288,7 @@ int main(void)
     print("birthmark\n");
     look_for_seal();
     if (sealed && bm_peerlink_peer(&peerlink, serial, code) == BM_OK) {
-        meet(); /* a paired unit looks for its peer at once */
+        wanted = 1; /* a paired unit looks for its peer at once */
     }
     for (;;) {
         take_line();

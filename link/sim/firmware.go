@@ -10,15 +10,26 @@ import (
 	"github.com/birthmark/birthmark/device"
 )
 
+// ErrFirmware: a file that is not what `make firmware` builds.
+var ErrFirmware = errors.New("not a firmware that 'make firmware' builds")
+
 // Firmware gives the image of an ELF file of `make firmware`, byte for byte as it lies in flash, with these constants in the
-// place of those that it was built with. Its SHA-256 is what the unit gives as the hash of its firmware.
+// place of those that it was built with. Its SHA-256 is what the unit gives as the hash of its firmware. Errors wrap ErrFirmware.
 func Firmware(file []byte, image device.Image) ([]byte, error) {
+	out, err := firmware(file, image)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFirmware, err)
+	}
+	return out, nil
+}
+
+func firmware(file []byte, image device.Image) ([]byte, error) {
 	f, err := elf.NewFile(bytes.NewReader(file))
 	if err != nil {
 		return nil, err
 	}
 	if f.Machine != elf.EM_ARM {
-		return nil, fmt.Errorf("for %s, not ARM", f.Machine)
+		return nil, fmt.Errorf("it is for %s", f.Machine)
 	}
 	start, err := symbol(f, "firmware_start")
 	if err != nil {
@@ -34,7 +45,7 @@ func Firmware(file []byte, image device.Image) ([]byte, error) {
 	}
 	constants := imageConstants(image)
 	if at.Size != uint64(len(constants)) || at.Value < start.Value || at.Value+at.Size > end.Value {
-		return nil, errors.New("of another version: its constants lie elsewhere")
+		return nil, errors.New("its constants lie elsewhere")
 	}
 	for _, segment := range f.Progs {
 		if segment.Type == elf.PT_LOAD && segment.Paddr == start.Value && segment.Filesz >= end.Value-start.Value {
@@ -46,7 +57,7 @@ func Firmware(file []byte, image device.Image) ([]byte, error) {
 			return out, nil
 		}
 	}
-	return nil, errors.New("without an image")
+	return nil, errors.New("it has no image")
 }
 
 func symbol(f *elf.File, name string) (elf.Symbol, error) {
@@ -57,7 +68,7 @@ func symbol(f *elf.File, name string) (elf.Symbol, error) {
 		}
 	}
 	if err == nil {
-		err = fmt.Errorf("without %s: not what `make firmware` builds", name)
+		err = fmt.Errorf("it has no %s", name)
 	}
 	return elf.Symbol{}, err
 }

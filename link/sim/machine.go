@@ -23,7 +23,7 @@ import (
 const emulator = "qemu-system-arm"
 
 // ErrNoEmulator: the machine that is to run firmware has no emulator for it.
-var ErrNoEmulator = errors.New(emulator + " is not there")
+var ErrNoEmulator = errors.New(emulator + " is not installed")
 
 // Machine is a unit whose firmware runs as machine code in an emulator, with its chip behind a wire. What it keeps without power is
 // what a Unit keeps, in the same files. Its methods may be called from any goroutine.
@@ -31,8 +31,8 @@ type Machine struct {
 	path     string
 	emulator *exec.Cmd
 	chip     *chip.Device
-	lines    []*line    // line, console
-	sockets  []net.Conn // line, console, chip
+	lines    []*line    // console, and line unless it is wired
+	sockets  []net.Conn // line, chip, console, and the wire if there is one
 	pumps    sync.WaitGroup
 	killed   atomic.Bool
 	ended    chan struct{} // closed when everything is released, after err is set
@@ -50,10 +50,11 @@ type MachineOptions struct {
 	Firmware []byte       // an ELF file of `make firmware`
 	Image    device.Image // what goes into it, but for the firmware's hash
 	Console  io.Writer    // gets what the firmware says on its console; nil: nobody
+	Wire     net.Conn     // where its line leads, instead of to a port; the machine closes it
 }
 
 // StartMachine gives a machine power and connects its line at unit-NN and its console at unit-NN.console. It runs until Kill, or
-// until its emulator fails.
+// until its emulator fails. Errors wrap ErrNoEmulator, ErrFirmware, or are of the files as Start's.
 func StartMachine(o MachineOptions) (_ *Machine, err error) {
 	m := &Machine{path: unitPath(o.Dir, o.Index), ended: make(chan struct{})}
 	defer func() {
@@ -83,7 +84,11 @@ func StartMachine(o MachineOptions) (_ *Machine, err error) {
 		m.sockets, far = append(m.sockets, near), append(far, file)
 		arguments = append(arguments, "-chardev", fmt.Sprintf("socket,id=%s,fd=%d", name, 3+i), "-serial", "chardev:"+name)
 	}
-	for _, suffix := range []string{"", ".console"} {
+	suffixes := []string{".console", ""}
+	if o.Wire != nil {
+		suffixes, m.sockets = suffixes[:1], append(m.sockets, o.Wire)
+	}
+	for _, suffix := range suffixes {
 		l, err := plugLine(m.path + suffix)
 		if err != nil {
 			return nil, err
@@ -96,6 +101,9 @@ func StartMachine(o MachineOptions) (_ *Machine, err error) {
 	m.emulator.SysProcAttr = endsWithParent()
 	if err := m.emulator.Start(); err != nil {
 		m.emulator = nil
+		if errors.Is(err, exec.ErrNotFound) {
+			err = ErrNoEmulator
+		}
 		return nil, err
 	}
 	m.run(o, &said)
@@ -129,10 +137,14 @@ func (m *Machine) run(o MachineOptions, said *strings.Builder) {
 	if listener == nil {
 		listener = io.Discard
 	}
-	m.pumps.Go(func() { pump(line, m.lines[0].Read, o.Baud) })
-	m.pumps.Go(func() { pump(m.lines[0], line.Read, o.Baud) })
-	m.pumps.Go(func() { pump(console, m.lines[1].Read, 0) })
-	m.pumps.Go(func() { pump(io.MultiWriter(m.lines[1], listener), console.Read, 0) })
+	var far io.ReadWriter = o.Wire // of the line
+	if o.Wire == nil {
+		far = m.lines[1]
+	}
+	m.pumps.Go(func() { pump(line, far, o.Baud) })
+	m.pumps.Go(func() { pump(far, line, o.Baud) })
+	m.pumps.Go(func() { pump(console, m.lines[0], 0) })
+	m.pumps.Go(func() { pump(io.MultiWriter(m.lines[0], listener), console, 0) })
 	m.pumps.Go(func() { _ = chip.NewSingleWire(m.chip).Serve(wire) }) // until the emulator's end is closed
 	go func() {
 		defer close(m.ended)
@@ -202,10 +214,10 @@ func socketPair() (net.Conn, *os.File, error) {
 const pumped = 16 // bytes at a time: what a UART's FIFO holds
 
 // pump carries bytes until one of the two ends is closed, as slowly as a line of so many bits a second; 0 is without limit.
-func pump(to io.Writer, read func([]byte) (int, error), baud int) {
+func pump(to io.Writer, from io.Reader, baud int) {
 	var free time.Time // when the line is
 	for b := make([]byte, pumped); ; {
-		n, err := read(b)
+		n, err := from.Read(b)
 		if err != nil {
 			return
 		}
