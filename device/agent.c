@@ -218,8 +218,8 @@ static outcome prove(struct bm_agent *a, struct call *c)
 {
     static const char title[] = "birthmark possession 1";
     uint8_t digest[BM_HASH_SIZE];
-    uint8_t signature[BM_SIGNATURE_SIZE];
-    uint8_t attestation[BM_SIGNATURE_SIZE];
+    uint8_t *signature = c->request; /* the statement has the arguments by then */
+    uint8_t *attestation = signature + BM_SIGNATURE_SIZE;
 
     begin_statement(a, c, title, sizeof title - 1, 7);
     put_bytes(c, c->arguments[1].bytes, BM_ORDER_NAME_SIZE);
@@ -243,7 +243,7 @@ static outcome install(struct bm_agent *a, struct call *c)
     static const char title[] = "birthmark installed 1";
     const struct argument *given = c->arguments; /* challenge, anchor, order, unit */
     uint8_t digest[BM_HASH_SIZE];
-    uint8_t signature[BM_SIGNATURE_SIZE];
+    uint8_t *signature = c->request; /* the statement has the arguments by then */
     struct bm_birth birth = {
         .anchor = given[1].bytes,
         .order = given[2].bytes,
