@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan lib firmware psa lint nocgo size bench fuzz proofs ct coverage clean
+.PHONY: all build demo test asan lib firmware demo-board psa lint nocgo size bench fuzz proofs ct coverage clean
 
 all: build
 
@@ -32,6 +32,11 @@ lib:
 firmware:
 	scripts/bootstrap size
 	go run ./scripts/size -firmware
+
+# Boards that run it: provisioned, paired, one replaced.
+demo-board: build firmware
+	scripts/bootstrap demo
+	scripts/demo-board
 
 # The port to PSA Crypto, on the Mbed TLS of Debian, and the library for hosts with its example.
 psa:

@@ -9,7 +9,7 @@
 #include "start.h"
 #include "swi.h"
 
-enum { TEXT_MAX = 64 };
+enum { TEXT_MAX = 64, LOOK_MS = 1000 };
 enum { SAID = 0, ECHOED = 1 };   /* first byte of a message */
 enum { FIRST_OF_AGENT = 0x80 }; /* docs/peerlink.md, "Frames" */
 
@@ -33,6 +33,7 @@ static struct message typed, echo;
 static uint8_t column; /* of the line that is being typed */
 static uint8_t sealed;
 static uint8_t wanted; /* a meeting */
+static uint32_t looked; /* for the seal */
 static uint8_t frame[BM_REQUEST_SIZE]; /* of either protocol */
 static uint8_t in[BM_PEERLINK_IN_SIZE], out[BM_PEERLINK_OUT_SIZE];
 
@@ -235,12 +236,14 @@ static void live(void)
     }
 }
 
-/* From the seal on there is a peer link. The debug port is closed just before, and to ask that costs nothing. */
+/* From the seal on there is a peer link. The debug port is closed just before, and to ask that costs nothing. A chip that does not
+ * answer is asked again. */
 static void look_for_seal(void)
 {
-    uint8_t zone[BM_ATECC608_ZONE_SIZE], key[BM_KEY_SIZE];
+    uint8_t zone[BM_ATECC608_ZONE_SIZE], key[BM_KEY_SIZE], serial[BM_UNIT_NAME_SIZE], code[BM_CODE_SIZE];
     enum bm_unit_state state;
 
+    looked = board_now();
     if (sealed || !board_debug_closed(NULL) || bm_atecc608_zone(&chip, zone) != BM_OK ||
         bm_atecc608_state(&chip, zone, &state, key) != BM_OK || state != BM_UNIT_SEALED ||
         bm_installed_load(&chip, &identity) != BM_OK || bm_peerlink_start(&peerlink, &config, board_now()) != BM_OK) {
@@ -250,6 +253,7 @@ static void look_for_seal(void)
     bm_gesture_start(&gesture, board_now());
     live(); /* from here on a press is one */
     print("sealed\n");
+    wanted = bm_peerlink_peer(&peerlink, serial, code) == BM_OK; /* a paired unit looks for its peer at once */
 }
 
 static void take_line(void)
@@ -272,8 +276,6 @@ static void take_line(void)
 
 int main(void)
 {
-    uint8_t serial[BM_UNIT_NAME_SIZE], code[BM_CODE_SIZE];
-
     board_start();
     bm_copy((uint8_t *)&image, (const uint8_t *)image_constants(), sizeof image);
     bm_sha256(image.firmware_hash, firmware_start, (size_t)(firmware_end - firmware_start));
@@ -287,14 +289,13 @@ int main(void)
     bm_agent_start(&agent, &image, &port, &chip, &board, &identity);
     print("birthmark\n");
     look_for_seal();
-    if (sealed && bm_peerlink_peer(&peerlink, serial, code) == BM_OK) {
-        wanted = 1; /* a paired unit looks for its peer at once */
-    }
     for (;;) {
         take_line();
         take_console();
         if (sealed) {
             live();
+        } else if (board_now() - looked >= LOOK_MS) {
+            look_for_seal();
         }
         board_sleep();
     }
