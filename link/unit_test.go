@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -41,13 +42,18 @@ func dialFake(t *testing.T, answer func(n int, q []cbor.RawMessage) ([]byte, boo
 
 func (f *fakeUnit) serve() {
 	defer f.line.Close()
-	var frames frameReader
-	for chunk := make([]byte, 64); ; {
-		size, err := f.line.Read(chunk)
+	// A reader of its own: the station's takes no frame that is longer than a reply.
+	for frames := bufio.NewReader(f.line); ; {
+		frame, err := frames.ReadBytes(0)
 		if err != nil {
 			return
 		}
-		for payload := range frames.push(chunk[:size]) {
+		if len(frame) > 1 { // a zero before each frame ends what was begun
+			payload, err := DecodeFrame(frame[:len(frame)-1])
+			if err != nil {
+				f.t.Errorf("frame %x: %v", frame, err)
+				return
+			}
 			var q []cbor.RawMessage
 			if err := cbor.Unmarshal(payload, &q); err != nil {
 				f.t.Errorf("request %x: %v", payload, err)
