@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan lib firmware demo-board psa lint nocgo size bench fuzz proofs ct coverage clean
+.PHONY: all build demo test asan lib firmware demo-board powercut psa lint nocgo size bench fuzz proofs ct coverage clean
 
 all: build
 
@@ -37,6 +37,11 @@ firmware:
 demo-board: build firmware
 	scripts/bootstrap demo
 	scripts/demo-board
+
+# Power cuts at writes of a whole provisioning, of simulated units and of boards; EVERY=1: at each write, which takes an hour.
+powercut:
+	scripts/bootstrap test
+	go run ./scripts/powercut $(if $(EVERY),-every)
 
 # The port to PSA Crypto, on the Mbed TLS of Debian, and the library for hosts with its example.
 psa:

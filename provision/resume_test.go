@@ -234,6 +234,6 @@ func TestPowerCut(t *testing.T) {
 		}
 		cuts++
 	}
-	t.Logf("%d cuts over %d bytes", cuts, total)
+	t.Logf("powercut units: %d points of %d bytes", cuts, total)
 	f.auditBook(1 + cuts)
 }

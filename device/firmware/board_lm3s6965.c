@@ -209,7 +209,7 @@ int board_button(void)
  * and AArch64" (ARM). */
 
 enum { SYS_OPEN = 0x01, SYS_WRITE = 0x05, SYS_READ = 0x06, SYS_SEEK = 0x0A, SYS_GET_CMDLINE = 0x15, SYS_EXIT = 0x18 };
-enum { MODE_READ = 1, MODE_UPDATE = 3, MODE_WRITE = 5, RUN_TIME_ERROR = 0x20023 };
+enum { MODE_READ = 1, MODE_UPDATE = 3, MODE_WRITE = 5, RUN_TIME_ERROR = 0x20023, EXIT = 0x20026 };
 enum { NAME_MAX = 248, SUFFIX_SIZE = 7, NVM_SIZE = BM_FLASH_PAGES * BOARD_PAGE_SIZE };
 
 /* In memory that the product does not have. */
@@ -218,6 +218,7 @@ __attribute__((section(".nvm"))) static struct {
     char name[NAME_MAX + SUFFIX_SIZE];
     int name_size;
     int file;
+    uint32_t writes_left; /* until the supply fails; 0: it never does */
     uint8_t debug_closed;
 } emulated;
 
@@ -245,6 +246,18 @@ static int open_file(const char suffix[SUFFIX_SIZE], int mode)
     return semihosting(SYS_OPEN, &open);
 }
 
+/* 1 if all bytes came. */
+static int read_file(int file, void *bytes, uint32_t size)
+{
+    const struct {
+        int file;
+        void *bytes;
+        uint32_t size;
+    } read = {file, bytes, size};
+
+    return semihosting(SYS_READ, &read) == 0;
+}
+
 static void load_flash(void)
 {
     struct {
@@ -256,13 +269,12 @@ static void load_flash(void)
     emulated.name_size = line.size;
     emulated.debug_closed = open_file(".debug", MODE_READ) >= 0;
     emulated.file = open_file(".flash", MODE_UPDATE);
-    const struct {
-        int file;
-        uint8_t *bytes;
-        uint32_t size;
-    } read = {emulated.file, emulated.flash, NVM_SIZE};
-    if (semihosting(SYS_READ, &read) != 0) {
+    if (!read_file(emulated.file, emulated.flash, NVM_SIZE)) {
         (void)semihosting(SYS_EXIT, (const void *)RUN_TIME_ERROR);
+    }
+    int supply = open_file(".power", MODE_READ); /* a test's, which says how long it lasts */
+    if (supply < 0 || !read_file(supply, &emulated.writes_left, sizeof emulated.writes_left)) {
+        emulated.writes_left = 0;
     }
 }
 
@@ -279,6 +291,9 @@ static int save(uint32_t offset, uint32_t size)
         uint32_t size;
     } write = {emulated.file, emulated.flash + offset, size};
 
+    if (emulated.writes_left > 0 && --emulated.writes_left == 0) {
+        (void)semihosting(SYS_EXIT, (const void *)EXIT);
+    }
     return semihosting(SYS_SEEK, &seek) == 0 && semihosting(SYS_WRITE, &write) == 0 ? BM_OK : BM_ERR_PORT;
 }
 

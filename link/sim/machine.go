@@ -2,9 +2,11 @@ package sim
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -50,7 +52,12 @@ type MachineOptions struct {
 	Firmware []byte       // an ELF file of `make firmware`
 	Image    device.Image // what goes into it, but for the firmware's hash
 	Console  io.Writer    // gets what the firmware says on its console; nil: nobody
-	Wire     net.Conn     // where its line leads, instead of to a port; the machine closes it
+	// Cut is asked before each byte that the chip's EEPROM would change; once it says yes the power has failed, as in Options. Writes is
+	// how many writes the flash lets happen before the power fails in its place, each a unit of 8 bytes or an erasure; 0 is no end.
+	Cut    func() bool
+	Writes uint32
+
+	Wire net.Conn // where its line leads, instead of to a port; the machine closes it
 }
 
 // StartMachine gives a machine power and connects its line at unit-NN and its console at unit-NN.console. It runs until Kill, or
@@ -62,7 +69,14 @@ func StartMachine(o MachineOptions) (_ *Machine, err error) {
 			err = errors.Join(fmt.Errorf("start %s: %w", m.path, err), m.release())
 		}
 	}()
-	if m.chip, err = chip.Open(m.path+".eeprom", chip.Options{SerialNumber: o.SerialNumber, TimeScale: o.TimeScale}); err != nil {
+	m.chip, err = chip.Open(m.path+".eeprom", chip.Options{SerialNumber: o.SerialNumber, TimeScale: o.TimeScale, Cut: func(int) bool {
+		if o.Cut == nil || !o.Cut() {
+			return false
+		}
+		m.cutPower()
+		return true
+	}})
+	if err != nil {
 		return nil, err
 	}
 	if err := m.store(o); err != nil {
@@ -123,6 +137,15 @@ func (m *Machine) store(o MachineOptions) error {
 	if err := writeImage(m.path+".image", o.Image); err != nil {
 		return err
 	}
+	supply := m.path + ".power" // what the emulated flash counts down, one more than it lets happen
+	if err := os.Remove(supply); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if o.Writes > 0 {
+		if err := os.WriteFile(supply, binary.LittleEndian.AppendUint32(nil, o.Writes+1), 0o600); err != nil {
+			return err
+		}
+	}
 	flash, err := openFlash(m.path+".flash", func() bool { return false })
 	if err != nil {
 		return err
@@ -151,7 +174,7 @@ func (m *Machine) run(o MachineOptions, said *strings.Builder) {
 		err := m.emulator.Wait()
 		if m.killed.Load() {
 			err = nil
-		} else {
+		} else if err != nil {
 			err = fmt.Errorf("%s: %w: %s", emulator, err, strings.TrimSpace(said.String()))
 		}
 		m.err = errors.Join(err, m.release())
@@ -167,10 +190,14 @@ func (m *Machine) Console() string { return m.path + ".console" }
 // Kill takes the power away at whatever instruction the machine is. It returns when the files are closed, with what failed before
 // that; a second call gives the same.
 func (m *Machine) Kill() error {
-	m.killed.Store(true)
-	_ = m.emulator.Process.Kill() // or it has ended
+	m.cutPower()
 	<-m.ended
 	return m.err
+}
+
+func (m *Machine) cutPower() {
+	m.killed.Store(true)
+	_ = m.emulator.Process.Kill() // or it has ended
 }
 
 // Ended is closed when the machine has no power any more; Kill then says why.

@@ -1,0 +1,63 @@
+// Powercut takes the power away at writes of a whole provisioning, of simulated units and of boards that run the firmware as
+// machine code, and writes into build/powercut.json what became of the units. The tests that do it fail unless each unit is
+// finished by the next run, under the serial number and with the certificate that the ledger has for it.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+
+	"github.com/birthmark/birthmark/scripts/figures"
+)
+
+func main() {
+	every := flag.Bool("every", false, "at each write, not at a sample of them")
+	flag.Parse()
+	if err := run(*every); err != nil {
+		fmt.Fprintln(os.Stderr, "powercut:", err)
+		os.Exit(1)
+	}
+}
+
+var cuts = regexp.MustCompile(`powercut (units|boards): (\d+) points`)
+
+func run(every bool) error {
+	arguments := []string{"test", "./provision", "-run", "^(TestPowerCut|TestBoardPowerCut)$", "-v", "-count=1", "-timeout", "3h"}
+	if every {
+		arguments = append(arguments, "-every-cut")
+	}
+	out, err := exec.Command("go", arguments...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go test: %w\n%s", err, out)
+	}
+	found := cuts.FindAllSubmatch(out, -1)
+	if len(found) != 2 {
+		return fmt.Errorf("the tests report %d times and not twice:\n%s", len(found), out)
+	}
+	points := 0
+	note := ""
+	for _, m := range found {
+		n, err := strconv.Atoi(string(m[2]))
+		if err != nil {
+			return err
+		}
+		points += n
+		note += fmt.Sprintf("%s %d; ", m[1], n)
+	}
+	if every {
+		note += "every write"
+	} else {
+		note += "a sample of the writes"
+	}
+	return figures.Write("powercut", []figures.Figure{
+		{Name: "points", Value: float64(points), Unit: "cuts", Note: note},
+		{Name: "recovered", Value: float64(points), Unit: "units", Floor: figures.Of(float64(points)), Note: "finished by the next run"},
+		{Name: "set_aside", Unit: "units", Bar: figures.Of(0)},
+		{Name: "lost", Unit: "units", Bar: figures.Of(0)},
+		{Name: "doubled", Unit: "units", Bar: figures.Of(0), Note: "serial numbers signed twice"},
+	})
+}
