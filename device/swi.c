@@ -6,8 +6,8 @@ enum { FLAG_COMMAND = 0x77, FLAG_TRANSMIT = 0x88, FLAG_IDLE = 0xBB };
 
 enum {
     MS_POLL = 2,  /* from one transmit flag to the next; a chip that is ready answers within 0.1 ms */
-    MS_GAP = 20,  /* within an answer, and for an echo: a pause of the line, or of the machine that simulates the chip */
-    MS_LATE = 50, /* what is waited beyond the chip's longest time: less than the same command would take again */
+    MS_GAP = 100,  /* within an answer, and for an echo: a pause of the line, or of the machine that simulates the chip */
+    MS_LATE = 100, /* what is waited beyond the chip's longest time */
     STALE_MAX = 8 * 256 /* symbols; a line that babbles on is not listened to for ever */
 };
 
