@@ -27,7 +27,7 @@ struct bm_session {
 
 /* sizeof(struct bm_session) as the library was built. */
 size_t bm_session_size(void);
-/* Take over a complete handshake, which is wiped. BM_OK or BM_ERR_STATE. */
+/* Take over a complete handshake, which is wiped. BM_OK or BM_ERR_STATE; either way the session that was in s is gone. */
 BM_MUST_CHECK int bm_session_start(struct bm_session *s, struct bm_edhoc *e);
 /* Make a record of text_size bytes, at most BM_RECORD_TEXT_MAX, that lie BM_RECORD_HEADER_SIZE bytes into record. BM_OK;
  * BM_ERR_SPACE if there are more, or record_size is below text_size + BM_RECORD_OVERHEAD; BM_ERR_STATE if the session is closed, or
