@@ -32,10 +32,13 @@ func TestMain(m *testing.M) {
 
 // TestStories runs the stories in testdata: what operators, security officers and CI jobs do, and what goes wrong. Beside
 // testscript's own commands they have those of Cmds, and $ROOT is the module's folder.
-func TestStories(t *testing.T) {
+func TestStories(t *testing.T) { testscript.Run(t, stories(t, "testdata")) }
+
+// stories are the scripts of a folder.
+func stories(t *testing.T, dir string) testscript.Params {
 	build := goBuild(t)
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
@@ -60,8 +63,9 @@ func TestStories(t *testing.T) {
 			"occupy":  occupy,
 			"unit":    wrongUnit,
 			"vector":  vector,
+			"page":    page,
 		},
-	})
+	}
 }
 
 // goBuild gives scripts what `go build` needs of this process's environment.
