@@ -26,7 +26,7 @@ the boards go on as they were.
 With --wire the lines of the first and the second board are one wire, of the
 third and the fourth another, and there are no ports. Open a console with any
 terminal program: Ctrl+B presses the board's button, which pairs it if the other
-one's is pressed, too; Ctrl+L holds it down for 6 s, which ends its pairing; a
+one's is pressed, too; Ctrl+L holds it down for 5 s, which ends its pairing; a
 line that is typed goes to the peer, which prints it and sends it back. An
 --impostor stands in the second board's place as in 'fleet meet'.`,
 		Example: `  make firmware

@@ -164,7 +164,7 @@ func TestBoards(t *testing.T) {
 	b.reads(0, "failed -?[0-9]+\n")
 	b.types(0, ctrlL)
 	b.reads(0, "unpaired\n")
-	time.Sleep(1500 * time.Millisecond) // it is down for 6 s, and a press begins with one that is up
+	time.Sleep(3 * time.Second) // it is down for 0.2 s more of the board's time, and a press begins with one that is up
 	for i := range 2 {
 		b.types(i, ctrlB)
 	}

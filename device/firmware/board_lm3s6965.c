@@ -22,7 +22,7 @@ enum { UARTS = 7, PORTS = 1 << 0 | 1 << 3 | 1 << 6 };                           
 enum { PORT_A = 0x40004000, PORT_D = 0x40007000, PORT_G = 0x40026000 };
 enum { IRQ_UART0 = 5, IRQ_UART1 = 6 };
 enum { LINE_BAUD = 115200, CHIP_BAUD = 230400, WAKE_BAUD = 115200 };
-enum { CTRL_B = 2, CTRL_L = 12, PRESS_MS = 200, HOLD_MS = 6000 };
+enum { CTRL_B = 2, CTRL_L = 12, PRESS_MS = 200, HOLD_MS = 5200 };
 
 /* One PL011 (ARM DDI 0183). */
 struct uart {
