@@ -23,8 +23,11 @@ void board_wake_chip(void);
 /* 1 while the product's button is down, without its bounce. */
 BM_MUST_CHECK int board_button(void);
 
-/* The interrupt of the tick, for the table of vectors. */
+/* For the table of vectors: the interrupt of the tick, and the one that cannot be masked. That returns where a read of board_flash
+ * was to blame, as flash with error correction has it where power failed in a write: the library knows a torn record by its CRC.
+ * Anything else is a fault (start.h). */
 void board_tick(void);
+void board_nmi(void);
 
 /* Three pages of flash as struct bm_port wants them; the link script says where. */
 #define BOARD_PAGE_SIZE 2048u

@@ -1,6 +1,7 @@
 /* QEMU's lm3s6965evb. Clock, UARTs and tick are those of the LM3S6965 (data sheet of 2012, chapters 3, 5, 8, 12); what the
  * emulator has no part for is emulated, and named so: flash that survives, option bytes, and a button. */
 #include "board.h"
+#include "start.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 
@@ -62,6 +63,11 @@ static uint32_t button_until;
 void board_tick(void)
 {
     now++;
+}
+
+void board_nmi(void)
+{
+    fault(); /* nothing raises it */
 }
 
 /* Reading clears the interrupt. A full ring stops listening until there is room: the FIFO has 16 bytes more, and QEMU then lets its

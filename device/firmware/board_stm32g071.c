@@ -3,6 +3,7 @@
  * down. Registers are those of ST's reference manual RM0444, pins those of data sheet DS12232. Nobody has run it on silicon yet:
  * docs/porting.md says what to try first. */
 #include "board.h"
+#include "start.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 
@@ -23,6 +24,7 @@
 #define FLASH_OPTKEYR REGISTER(0x4002200Cu)
 #define FLASH_SR REGISTER(0x40022010u)
 #define FLASH_CR REGISTER(0x40022014u)
+#define FLASH_ECCR REGISTER(0x40022018u)
 #define FLASH_OPTR REGISTER(0x40022020u)
 
 enum { CLOCK = 64000000, TICK = CLOCK / 1000 };
@@ -246,6 +248,8 @@ int board_button(void)
 enum { BUSY = 1 << 16 | 1 << 18, FAULTS = 0x3FA };                                                     /* SR */
 enum { PROGRAM = 1 << 0, ERASE = 1 << 1, START = 1 << 16, OPTION_START = 1 << 17 }; /* CR */
 #define LOCK (1u << 31)
+#define ECC_ERROR (1u << 31)                        /* ECCR: two errors */
+enum { ECC_ADDRESS = 0x3FFF, ECC_SYSTEM = 1 << 20 }; /* of 8 bytes; not in main flash */
 enum { FLASH_START = 0x08000000, RDP = 0xFF, LEVEL_2 = 0xCC };
 
 static void unlock(void)
@@ -264,6 +268,18 @@ static int finish(void)
     int status = (FLASH_SR & FAULTS) == 0 ? BM_OK : BM_ERR_PORT;
     FLASH_CR = LOCK;
     return status;
+}
+
+/* 8 bytes that power left half written have two errors or more, of which the part can correct one (3.3.3). */
+void board_nmi(void)
+{
+    uint32_t torn = FLASH_ECCR;
+    uint32_t offset = (torn & ECC_ADDRESS) * BM_FLASH_UNIT - ((uint32_t)(uintptr_t)board_flash - FLASH_START);
+
+    if ((torn & ECC_ERROR) == 0 || (torn & ECC_SYSTEM) != 0 || offset >= BM_FLASH_PAGES * BOARD_PAGE_SIZE) {
+        fault();
+    }
+    FLASH_ECCR = ECC_ERROR;
 }
 
 int board_flash_program(void *user, unsigned page, uint32_t offset, const uint8_t *data, size_t size)

@@ -33,8 +33,7 @@ unsigned stack_used(void)
     return (unsigned)(stack_top - word) * 4;
 }
 
-/* A fault is a defect or an attack: the unit begins anew and has lost nothing that counts. */
-static void fault(void)
+void fault(void)
 {
     *(volatile uint32_t *)0xE000ED0Cu = 0x05FA0004u; /* AIRCR: SYSRESETREQ (B3.2.6) */
     for (;;) {
@@ -45,7 +44,7 @@ static void fault(void)
 __attribute__((section(".vectors.core"), used)) static const struct {
     const uint32_t *stack;
     void (*handlers[15])(void);
-} vectors = {stack_top, {reset, fault, fault, [10] = fault, [13] = fault, [14] = board_tick}};
+} vectors = {stack_top, {reset, board_nmi, fault, [10] = fault, [13] = fault, [14] = board_tick}};
 
 /* What gcc asks of a C library. */
 __attribute__((used)) void *memset(void *area, int value, size_t size);

@@ -4,9 +4,7 @@ package sim
 
 import (
 	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"crypto/sha256"
 	"sync"
 	"testing"
 
@@ -31,6 +29,9 @@ func TestMachine(t *testing.T) {
 	if err := s.dial(); err != nil || s.hello.State != link.Blank {
 		t.Fatalf("hello: %+v, %v; console: %s", s.hello, err, o.Console)
 	}
+	if image, err := Firmware(o.Firmware, o.Image); err != nil || s.hello.Firmware != sha256.Sum256(image) {
+		t.Errorf("firmware %x is not the image's hash: %v", s.hello.Firmware, err)
+	}
 	for _, stage := range stages {
 		if err := stage.run(s, t.Context()); err != nil {
 			t.Fatalf("%s: %v", stage.name, err)
@@ -45,20 +46,6 @@ func TestMachine(t *testing.T) {
 		}
 	}
 	s.hangUp()
-}
-
-// buildFirmware gives what `make firmware` builds.
-func buildFirmware(t *testing.T) []byte {
-	t.Helper()
-	folder := t.TempDir()
-	if out, err := exec.Command("../../scripts/firmware", folder).CombinedOutput(); err != nil {
-		t.Fatalf("build firmware: %v\n%s", err, out)
-	}
-	elf, err := os.ReadFile(filepath.Join(folder, "birthmark.elf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return elf
 }
 
 // console keeps what a machine says.

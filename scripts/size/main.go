@@ -27,7 +27,7 @@ const (
 )
 
 var flags = []string{"-std=c99", "-Os", "-mcpu=cortex-m0plus", "-mthumb", "-ffreestanding", "-ffunction-sections", "-fdata-sections",
-	"-fno-thread-jumps", "-fno-move-loop-invariants", "-fcallgraph-info=su", "-Idevice"}
+	"-fno-thread-jumps", "-fno-tree-dominator-opts", "-fno-move-loop-invariants", "-fno-tree-loop-im", "-fcallgraph-info=su", "-Idevice"}
 
 // An image is what one product would link: every public function of some headers, the files that serve them, and stubs for what
 // lies outside the budget.
