@@ -86,6 +86,22 @@ type metJSON struct {
 	Code     string      `json:"code"`
 	Before   pairingJSON `json:"before"`
 	After    pairingJSON `json:"after"`
+	Trust    trustJSON   `json:"trust"` // after the meeting
+}
+
+// trustJSON is how far a unit's trust goes.
+type trustJSON struct {
+	Epoch      int    `json:"root"`      // of the newest
+	ListEpoch  int    `json:"list_root"` // epoch and number of the status list, 0: none
+	ListNumber uint32 `json:"list_number"`
+}
+
+// String says it in words.
+func (v trustJSON) String() string {
+	if v.ListEpoch == 0 {
+		return fmt.Sprintf("root %d", v.Epoch)
+	}
+	return fmt.Sprintf("root %d, status list %d of root %d", v.Epoch, v.ListNumber, v.ListEpoch)
 }
 
 type pairingJSON struct {
@@ -113,7 +129,7 @@ type textJSON struct {
 func meet(m *fleet.Meeting, err error) meetJSON {
 	v := meetJSON{Messages: []lineMessageJSON{}, Texts: []textJSON{}, New: m.New, Paired: err == nil, Ms: milliseconds(m.Took)}
 	for _, unit := range m.Parties {
-		v.Units = append(v.Units, metJSON{unit.Name, string(unit.Impostor), unit.Unit.Serial.String(), unit.Unit.Code(), pairing(unit.Before), pairing(unit.After)})
+		v.Units = append(v.Units, metJSON{unit.Name, string(unit.Impostor), unit.Unit.Serial.String(), unit.Unit.Code(), pairing(unit.Before), pairing(unit.After), trustJSON(unit.TrustAfter)})
 	}
 	for _, message := range m.Messages {
 		v.Messages = append(v.Messages, lineMessageJSON{message.Name, m.Parties[message.From].Name, message.Bytes, message.Frames, milliseconds(message.At)})
@@ -174,9 +190,12 @@ func (p *program) writeMeet(m *fleet.Meeting, v meetJSON, err error) {
 		fmt.Fprintf(p.Out, "%-12s sends %q\non the line  %s%s, %d bytes\n%-12s gets %q\n",
 			text.From, text.Sent, record, more, len(m.Texts[i].Record), v.Units[1-m.Texts[i].From].Name, text.Came)
 	}
-	for _, unit := range v.Units {
+	for i, unit := range v.Units {
 		if unit.Impostor == "" {
 			fmt.Fprintf(p.Out, "%-12s is now %v\n", unit.Name, unit.After)
+		}
+		if before := trustJSON(m.Parties[i].TrustBefore); unit.Trust != before {
+			fmt.Fprintf(p.Out, "%-12s trusts %v; before the meeting, %v\n", unit.Name, unit.Trust, before)
 		}
 	}
 	switch {

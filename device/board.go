@@ -36,3 +36,10 @@ type Board struct {
 	Flash Flash
 	Debug Debug
 }
+
+// Version is how far a unit's trust goes: struct bm_trust_version of trust.h.
+type Version struct {
+	Epoch      int // of the newest root, 0: no anchor
+	ListEpoch  int // of the status list, 0: none
+	ListNumber uint32
+}

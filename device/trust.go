@@ -39,13 +39,6 @@ type Trust struct {
 	mute     bool // the chip does not answer
 }
 
-// Version is how far a unit's trust goes: struct bm_trust_version of trust.h.
-type Version struct {
-	Epoch      int // of the newest root, 0: no anchor
-	ListEpoch  int // of the status list, 0: none
-	ListNumber uint32
-}
-
 // NewTrust starts from what the flash holds. Close releases it.
 func NewTrust(image Image, flash Flash) (*Trust, error) {
 	if n := flash.PageSize(); n < minPageSize || n > maxPageSize || n%flashUnit != 0 {
@@ -113,9 +106,11 @@ func (t *Trust) Peer(id []byte, beforeSeal bool) (key [64]byte, err error) {
 }
 
 // Version says how far the unit's trust goes.
-func (t *Trust) Version() Version {
+func (t *Trust) Version() Version { return version(&t.c.port) }
+
+func version(port *C.struct_bm_port) Version {
 	var v C.struct_bm_trust_version
-	C.bm_trust_version(&t.c.port, &v)
+	C.bm_trust_version(port, &v)
 	return Version{Epoch: int(v.epoch), ListEpoch: int(v.list[0]), ListNumber: binary.BigEndian.Uint32(C.GoBytes(unsafe.Pointer(&v.list[1]), 4))}
 }
 

@@ -172,6 +172,9 @@ func (u *Unit) Pairing() Pairing {
 	return Pairing{PairingState(c.state), uint32(c.generation), bytesOf(&c.unit[0], C.size_t(c.unit_size))}
 }
 
+// Trust says how far the unit's trust goes.
+func (u *Unit) Trust() Version { return version(&u.c.port) }
+
 // random is port.random, which no verb of the agent needs, for this package's tests.
 func (u *Unit) random() (number [32]byte, ok bool) {
 	return number, C.bm_atecc608_random(unsafe.Pointer(u.c), (*C.uint8_t)(&number[0])) == C.BM_OK

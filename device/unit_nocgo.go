@@ -14,6 +14,9 @@ func (u *Unit) Receive(p []byte) []byte { return nil }
 // Certificates gives none.
 func (u *Unit) Certificates() (unit, order []byte) { return nil, nil }
 
+// Trust goes nowhere.
+func (u *Unit) Trust() Version { return Version{} }
+
 // Pairing is a fault.
 func (u *Unit) Pairing() Pairing { return Pairing{} }
 

@@ -70,6 +70,8 @@ type Party struct {
 	Unit          *ca.UnitCertificate // this and its order are what it shows of itself
 	Order         *ca.OrderCertificate
 	Before, After device.Pairing
+	// How far its trust went before the meeting, and goes after it.
+	TrustBefore, TrustAfter device.Version
 }
 
 // Text is what one unit's product gave to its peer link, what went over the line for it, and what the other's got.
@@ -125,7 +127,7 @@ func Meet(r MeetRequest) (_ *Meeting, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Units[i], err)
 		}
-		m.Parties[i].After = after.Before
+		m.Parties[i].After, m.Parties[i].TrustAfter = after.Before, after.TrustBefore
 	}
 	return m, m.verdict(l)
 }
@@ -181,7 +183,7 @@ func look(board *sim.Board) (p Party, err error) {
 	if p.Order, err = ca.ParseOrderCertificate(order); err != nil {
 		return p, err
 	}
-	p.Before = unit.Pairing()
+	p.Before, p.TrustBefore = unit.Pairing(), unit.Trust()
 	return p, nil
 }
 
