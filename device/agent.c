@@ -166,6 +166,7 @@ static outcome hello(struct bm_agent *a, struct call *c)
     put_bytes(c, image->anchor_hash, BM_HASH_SIZE);
     put(c, BM_UINT, image->product);
     put(c, BM_ARRAY, image->peer_count);
+    /*@ loop unroll BM_PEERS_MAX; */
     for (unsigned i = 0; i < image->peer_count; i++) {
         put(c, BM_UINT, image->peers[i]);
     }
@@ -542,11 +543,11 @@ static int read_arguments(struct call *c)
         unsigned size = verbs[c->verb].sizes[i];
         struct argument *argument = &c->arguments[i];
         argument->size = bm_read(r, size <= THE_USAGE ? BM_UINT : BM_BYTES);
-        if (size > THE_USAGE) {
-            argument->bytes = bm_read_raw(r, argument->size);
-        }
         if (size != A_UINT && size != ANY_SIZE && size != argument->size) {
             return 0;
+        }
+        if (size > THE_USAGE) {
+            argument->bytes = bm_read_raw(r, argument->size);
         }
     }
     return c->items == REQUEST_ITEMS + count && bm_read_end(r) == BM_OK;
@@ -562,6 +563,7 @@ static outcome execute(struct bm_agent *a, struct call *c)
     if (c->verb > RELEASE) {
         return not_now(a, c);
     }
+    /*@ split c->verb; */
     if (!read_arguments(c)) {
         return refuse(MALFORMED, 0);
     }

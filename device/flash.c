@@ -37,6 +37,7 @@ int bm_flash_next(struct bm_record *r)
     uint32_t page_size = r->port->page_size;
 
     while (page_size - r->end >= UNIT) {
+        /*@ split r->end; */
         const uint8_t *record = r->port->flash + r->page * page_size + r->end;
         if (bm_is_all(0xff, record, UNIT)) {
             break; /* free */
@@ -44,11 +45,11 @@ int bm_flash_next(struct bm_record *r)
         r->kind = record[0];
         r->size = (uint16_t)bm_get(record + 2, 2);
         r->payload = record + HEAD_SIZE;
-        uint32_t room = room_for(r->size);
-        if (record[1] != 0 || room > page_size - r->end) {
+        if (record[1] != 0 || HEAD_SIZE + (uint32_t)r->size + CRC_SIZE > page_size - r->end) {
             r->end += UNIT;
             continue;
         }
+        uint32_t room = room_for(r->size); /* it fits as well: a page is whole units */
         r->end += room;
         if (whole(record, HEAD_SIZE + (size_t)r->size, room)) {
             return 1;
