@@ -1,5 +1,8 @@
 package main
 
+// Eva takes a write through bm_wipe's volatile pointer for one that leaves anything; without the word it leaves zeros.
+const zerosStay = "-cpp-extra-args=-Dvolatile="
+
 // What is proven. Lengths end one beyond the longest input that the format has.
 var families = []family{
 	{
@@ -47,6 +50,40 @@ var families = []family{
 		states:  500,
 		entries: []entry{{"record", 0, 561, 40}},
 		bug:     bug{"session.c", "text_size > BM_RECORD_TEXT_MAX) { /*", "text_size > 0xfffffffe) { /*", "record", 2},
+	},
+	{
+		name:    "flash",
+		sources: []string{"flash.c", "crc16.c", "bytes.c"},
+		states:  20,
+		options: []string{"-eva-precision", "0", "-eva-domains", "equality", "-eva-split-limit", "300", "-eva-slevel-function", "next:5000"},
+		entries: []entry{{"next", 2, 2, 1}}, // the last page: the others differ in their address alone
+		bug:     bug{"flash.c", "CRC_SIZE > page_size - r->end", "CRC_SIZE > page_size", "next", 2},
+	},
+	{
+		name:    "installed",
+		sources: []string{"installed.c", "cbor.c", "bytes.c"},
+		states:  500,
+		entries: []entry{{"parse_id", 0, 299, 50}},
+		bug:     bug{"installed.c", "size > BM_ID_CRED_MAX", "size > 4096", "parse_id", 310},
+	},
+	{
+		name:    "slot",
+		sources: []string{"installed.c", "cbor.c", "bytes.c"},
+		states:  20000,
+		options: []string{"-eva-precision", "0", "-eva-domains", "equality", "-eva-auto-loop-unroll", "400",
+			"-eva-slevel-function", "bm_wipe:0,bm_copy:0,bm_equal:0,bm_read_expect:0", zerosStay},
+		entries: []entry{{"load", 0, 0, 1}},
+		bug:     bug{"installed.c", "at + i < BM_ID_CRED_MAX", "at + i < BM_ATECC608_SLOT_SIZE", "load", 0},
+	},
+	{
+		name:    "agent",
+		sources: []string{"agent.c", "cbor.c", "bytes.c", "stub_c509.c"},
+		states:  40,
+		options: []string{"-eva-auto-loop-unroll", "512", zerosStay, "-eva-slevel-function",
+			"bm_agent_frame:0,execute:2000,read_arguments:2000,survey:100,survey_chip:100," +
+				"begin:0,put:0,put_bytes:0,bm_write:20,bm_head:20,bm_write_raw:0,bm_write_string:0"},
+		entries: []entry{{"request", 640, 640, 1}},
+		bug:     bug{"agent.c", "i < image->peer_count", "i <= image->peer_count", "request", 640},
 	},
 	{
 		name:    "trust",
