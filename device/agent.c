@@ -2,7 +2,6 @@
 
 #include "installed.h"
 #include "internal.h"
-#include "pairing.h"
 
 enum verb { HELLO = 1, PREPARE = 2, PROVE = 3, INSTALL = 4, HANDSHAKE = 5, SEAL = 6, LINK = 7, LIST = 8, RELEASE = 9 };
 
@@ -20,8 +19,6 @@ enum reply_status {
 enum {
     PROTOCOL = 1,
     CHALLENGE_SIZE = 32,
-    REVISION_SIZE = 4,
-    LOCKS_SIZE = 4,
     SEQUENCE_MAX = 255,
     REQUEST_ITEMS = 3,    /* session, sequence, verb */
     REPLY_ITEMS = 5,      /* session, sequence, verb, status, serial */
@@ -29,14 +26,6 @@ enum {
     ARGUMENTS_MAX = 4,
     CHECK_OBJECT = 17,     /* these two go on from enum bm_peer_check */
     CHECK_OLD = 18
-};
-
-/* Where the unit stands, as its chip and flash say at this moment: nothing is remembered between requests. */
-struct survey {
-    enum bm_unit_state state;
-    uint8_t revision[REVISION_SIZE];
-    uint8_t locks[LOCKS_SIZE];
-    uint8_t key[BM_KEY_SIZE]; /* from BM_UNIT_PREPARED on */
 };
 
 /* An argument of a verb. */
@@ -54,7 +43,6 @@ struct call {
     uint8_t *request; /* BM_REQUEST_SIZE bytes, free once the arguments are no longer needed */
     struct bm_reader reader;
     struct argument arguments[ARGUMENTS_MAX];
-    struct survey unit;
     struct bm_writer reply;
 };
 
@@ -73,7 +61,7 @@ static outcome chip_failed(const struct bm_agent *a)
 
 /* The chip's part of a survey, which never says BM_UNIT_INSTALLED: that takes the certificates. The reply's buffer is free
  * until begin, and spares the stack a zone. */
-static outcome survey_chip(struct bm_agent *a, struct survey *s)
+static outcome survey_chip(struct bm_agent *a)
 {
     uint8_t *zone = a->reply;
 
@@ -81,13 +69,13 @@ static outcome survey_chip(struct bm_agent *a, struct survey *s)
         return chip_failed(a);
     }
     bm_atecc608_serial(zone, a->serial);
-    bm_copy(s->revision, zone + BM_ATECC608_AT_REVISION, REVISION_SIZE);
-    bm_copy(s->locks, zone + BM_ATECC608_AT_LOCKS, LOCKS_SIZE);
-    return bm_atecc608_state(a->chip, zone, &s->state, s->key) == BM_OK ? OK : chip_failed(a);
+    bm_copy(a->unit.revision, zone + BM_ATECC608_AT_REVISION, BM_REVISION_SIZE);
+    bm_copy(a->unit.locks, zone + BM_ATECC608_AT_LOCKS, BM_LOCKS_SIZE);
+    return bm_atecc608_state(a->chip, zone, &a->unit.state, a->unit.key) == BM_OK ? OK : chip_failed(a);
 }
 
 /* A prepared unit is installed if what it stores would pass install's checks again. */
-static outcome judge(const struct bm_agent *a, struct survey *s)
+static outcome judge(struct bm_agent *a)
 {
     const struct bm_identity *stored = a->identity;
     const uint8_t *anchor = bm_installed_anchor(a->port);
@@ -101,28 +89,28 @@ static outcome judge(const struct bm_agent *a, struct survey *s)
         .order_size = stored->order_size,
         .unit = stored->id + stored->unit_at,
         .unit_size = stored->unit_size,
-        .key = s->key,
+        .key = a->unit.key,
     };
     int status = bm_trust(a->port, a->image, &birth);
     if (status == BM_OK) {
-        s->state = BM_UNIT_INSTALLED;
+        a->unit.state = BM_UNIT_INSTALLED;
     }
     return status == BM_ERR_PORT ? chip_failed(a) : OK;
 }
 
 /* The whole survey, and the identity as slot 8 has it at this moment. */
-static outcome survey(struct bm_agent *a, struct survey *s)
+static outcome survey(struct bm_agent *a)
 {
-    outcome o = survey_chip(a, s);
+    outcome o = survey_chip(a);
 
     bm_wipe(a->identity, sizeof *a->identity);
-    if (o != OK || (s->state != BM_UNIT_PREPARED && s->state != BM_UNIT_SEALED)) {
+    if (o != OK || (a->unit.state != BM_UNIT_PREPARED && a->unit.state != BM_UNIT_SEALED)) {
         return o;
     }
     if (bm_installed_load(a->chip, a->identity) != BM_OK) {
         return chip_failed(a);
     }
-    return s->state == BM_UNIT_PREPARED && a->identity->id_size > 0 ? judge(a, s) : OK;
+    return a->unit.state == BM_UNIT_PREPARED && a->identity->id_size > 0 ? judge(a) : OK;
 }
 
 static void put(struct call *c, enum bm_major major, uint32_t argument)
@@ -156,12 +144,12 @@ static outcome hello(struct bm_agent *a, struct call *c)
 {
     const struct bm_identity *stored = a->identity;
     const struct bm_image *image = a->image;
-    struct bm_pairing pairing;
+    struct bm_pairing *pairing = &a->memory.pairing;
 
-    bm_pairing_read(a->port, &pairing);
+    bm_pairing_read(a->port, pairing);
     begin(a, c, OK, 12);
     put(c, BM_UINT, PROTOCOL);
-    put_bytes(c, c->unit.revision, REVISION_SIZE);
+    put_bytes(c, a->unit.revision, BM_REVISION_SIZE);
     put_bytes(c, image->firmware_hash, BM_HASH_SIZE);
     put_bytes(c, image->anchor_hash, BM_HASH_SIZE);
     put(c, BM_UINT, image->product);
@@ -170,14 +158,14 @@ static outcome hello(struct bm_agent *a, struct call *c)
     for (unsigned i = 0; i < image->peer_count; i++) {
         put(c, BM_UINT, image->peers[i]);
     }
-    put(c, BM_UINT, c->unit.state);
-    put_bytes(c, c->unit.locks, LOCKS_SIZE);
+    put(c, BM_UINT, a->unit.state);
+    put_bytes(c, a->unit.locks, BM_LOCKS_SIZE);
     put_bytes(c, stored->id + stored->order_at, stored->order_size);
     put_bytes(c, stored->id + stored->unit_at, stored->unit_size);
-    if (pairing.state == BM_PAIRING_FAULT) {
+    if (pairing->state == BM_PAIRING_FAULT) {
         put(c, BM_SIMPLE, BM_NULL);
     } else {
-        put(c, BM_UINT, pairing.generation);
+        put(c, BM_UINT, pairing->generation);
     }
     put_closed(a, c);
     return OK;
@@ -227,13 +215,13 @@ static outcome prove(struct bm_agent *a, struct call *c)
     put_bytes(c, a->serial, BM_CHIP_SERIAL_SIZE);
     put_bytes(c, a->image->firmware_hash, BM_HASH_SIZE);
     put(c, BM_UINT, DIGITAL_SIGNATURE);
-    put_bytes(c, c->unit.key, BM_KEY_SIZE);
+    put_bytes(c, a->unit.key, BM_KEY_SIZE);
     /* The chip's own statement is bound to the unit's by its digest. */
     if (sign_statement(a, c, digest, signature) != BM_OK || bm_atecc608_attest(a->chip, digest, attestation) != BM_OK) {
         return chip_failed(a);
     }
     begin(a, c, OK, 3);
-    put_bytes(c, c->unit.key, BM_KEY_SIZE);
+    put_bytes(c, a->unit.key, BM_KEY_SIZE);
     put_bytes(c, attestation, BM_SIGNATURE_SIZE);
     put_bytes(c, signature, BM_SIGNATURE_SIZE);
     return OK;
@@ -251,7 +239,7 @@ static outcome install(struct bm_agent *a, struct call *c)
         .order_size = given[2].size,
         .unit = given[3].bytes,
         .unit_size = given[3].size,
-        .key = c->unit.key,
+        .key = a->unit.key,
     };
 
     int check = bm_trust(a->port, a->image, &birth);
@@ -282,12 +270,12 @@ static outcome install(struct bm_agent *a, struct call *c)
 static outcome seal(struct bm_agent *a, struct call *c)
 {
     uint8_t *zone = c->request;
-    struct bm_pairing pairing;
+    struct bm_pairing *pairing = &a->memory.pairing;
 
-    bm_pairing_read(a->port, &pairing);
-    if (pairing.state == BM_PAIRING_FAULT) {
-        pairing.state = BM_PAIRING_OPEN;
-        if (bm_pairing_write(a->port, &pairing) != BM_OK) {
+    bm_pairing_read(a->port, pairing);
+    if (pairing->state == BM_PAIRING_FAULT) {
+        pairing->state = BM_PAIRING_OPEN;
+        if (bm_pairing_write(a->port, pairing) != BM_OK) {
             return refuse(FLASH, 0);
         }
     }
@@ -300,8 +288,8 @@ static outcome seal(struct bm_agent *a, struct call *c)
         return chip_failed(a);
     }
     begin(a, c, OK, 3);
-    put_bytes(c, zone + BM_ATECC608_AT_LOCKS, LOCKS_SIZE);
-    put(c, BM_UINT, pairing.generation);
+    put_bytes(c, zone + BM_ATECC608_AT_LOCKS, BM_LOCKS_SIZE);
+    put(c, BM_UINT, pairing->generation);
     put_closed(a, c);
     return OK;
 }
@@ -328,27 +316,27 @@ static int resolve(void *user, unsigned attempt, const uint8_t *id, size_t id_si
     return BM_OK;
 }
 
-static outcome not_now(struct bm_agent *a, struct call *c)
+static outcome not_now(struct bm_agent *a)
 {
-    outcome o = survey(a, &c->unit);
+    outcome o = survey(a);
 
-    return o == OK ? refuse(STATE, c->unit.state) : o;
+    return o == OK ? refuse(STATE, a->unit.state) : o;
 }
 
-static outcome start_handshake(struct bm_agent *a, struct call *c, int role)
+static outcome start_handshake(struct bm_agent *a, int role)
 {
     static const uint8_t suites[] = {2, 3};
     static const uint8_t connection[] = {0x00};
     const struct bm_identity *own = a->identity;
 
-    outcome o = survey(a, &c->unit);
+    outcome o = survey(a);
     if (o != OK) {
         return o;
     }
-    if ((c->unit.state != BM_UNIT_INSTALLED && c->unit.state != BM_UNIT_SEALED) || own->id_size == 0) {
-        return refuse(STATE, c->unit.state);
+    if ((a->unit.state != BM_UNIT_INSTALLED && a->unit.state != BM_UNIT_SEALED) || own->id_size == 0) {
+        return refuse(STATE, a->unit.state);
     }
-    a->mode = c->unit.state == BM_UNIT_INSTALLED ? BM_TRUST_STATION : BM_TRUST_UNIT;
+    a->mode = a->unit.state == BM_UNIT_INSTALLED ? BM_TRUST_STATION : BM_TRUST_UNIT;
     a->check = BM_OK;
     a->config = (struct bm_edhoc_config){
         .port = a->port,
@@ -361,12 +349,12 @@ static outcome start_handshake(struct bm_agent *a, struct call *c, int role)
         .connection = connection,
         .connection_size = sizeof connection,
     };
-    return bm_edhoc_start(&a->handshake, &a->config, role) == BM_OK ? OK : chip_failed(a);
+    return bm_edhoc_start(&a->memory.handshake, &a->config, role) == BM_OK ? OK : chip_failed(a);
 }
 
 static void end_handshake(struct bm_agent *a)
 {
-    bm_edhoc_wipe(&a->handshake);
+    bm_edhoc_wipe(&a->memory.handshake);
     a->awaited = 0;
 }
 
@@ -382,20 +370,20 @@ static outcome handshake(struct bm_agent *a, struct call *c)
         return refuse(MALFORMED, 0);
     }
     if (number <= 1) {
-        outcome o = start_handshake(a, c, number == 0 ? BM_INITIATOR : BM_RESPONDER);
+        outcome o = start_handshake(a, number == 0 ? BM_INITIATOR : BM_RESPONDER);
         if (o != OK) {
             return o;
         }
     } else if (number != a->awaited) {
         end_handshake(a);
-        return not_now(a, c);
+        return not_now(a);
     }
     /* Message number is read, and the one that follows written, both in the request's buffer. */
     if (number > 0) {
-        status = bm_edhoc_read(&a->handshake, c->request + (c->reader.size - size), size);
+        status = bm_edhoc_read(&a->memory.handshake, c->request + (c->reader.size - size), size);
     }
     if (status == BM_OK && number < 4) {
-        status = bm_edhoc_write(&a->handshake, c->request, BM_REQUEST_MAX, &len);
+        status = bm_edhoc_write(&a->memory.handshake, c->request, BM_REQUEST_MAX, &len);
     }
     if (status == BM_ERR_PORT) {
         end_handshake(a);
@@ -403,7 +391,7 @@ static outcome handshake(struct bm_agent *a, struct call *c)
     }
     if (status == BM_OK) {
         result = number < 3 ? GO_ON : COMPLETE;
-    } else if (bm_edhoc_error(&a->handshake, c->request, BM_REQUEST_MAX, &len) != BM_OK) {
+    } else if (bm_edhoc_error(&a->memory.handshake, c->request, BM_REQUEST_MAX, &len) != BM_OK) {
         len = 0; /* the peer gave up first, and is told nothing */
     }
     if (result == GO_ON) {
@@ -459,7 +447,7 @@ static outcome take(struct bm_agent *a, struct call *c)
 
     if (c->verb == LIST) {
         o = judged(a, bm_trust_list(a->port, object, size));
-    } else if (size == BM_ANCHOR_SIZE && c->unit.state == BM_UNIT_PREPARED) {
+    } else if (size == BM_ANCHOR_SIZE && a->unit.state == BM_UNIT_PREPARED) {
         o = take_anchor(a, object);
     } else {
         o = judged(a, bm_trust_link(a->port, object, size));
@@ -480,24 +468,24 @@ static outcome release(struct bm_agent *a, struct call *c)
 {
     const struct bm_identity *own = a->identity;
     struct bm_certificate unit;
-    struct bm_pairing pairing;
+    struct bm_pairing *pairing = &a->memory.pairing;
 
-    bm_pairing_read(a->port, &pairing);
-    if (pairing.state != BM_PAIRING_PAIRED || bm_c509_unit(&unit, own->id + own->unit_at, own->unit_size) != BM_OK) {
-        return refuse(STATE, c->unit.state);
+    bm_pairing_read(a->port, pairing);
+    if (pairing->state != BM_PAIRING_PAIRED || bm_c509_unit(&unit, own->id + own->unit_at, own->unit_size) != BM_OK) {
+        return refuse(STATE, a->unit.state);
     }
     outcome o =
-        judged(a, bm_trust_release(a->port, unit.subject, pairing.generation, c->arguments[0].bytes, c->arguments[0].size));
+        judged(a, bm_trust_release(a->port, unit.subject, pairing->generation, c->arguments[0].bytes, c->arguments[0].size));
     if (o != OK) {
         return o;
     }
-    pairing.state = BM_PAIRING_OPEN;
-    pairing.generation++;
-    if (bm_pairing_write(a->port, &pairing) != BM_OK) {
+    pairing->state = BM_PAIRING_OPEN;
+    pairing->generation++;
+    if (bm_pairing_write(a->port, pairing) != BM_OK) {
         return refuse(FLASH, 0);
     }
     begin(a, c, OK, 1);
-    put(c, BM_UINT, pairing.generation);
+    put(c, BM_UINT, pairing->generation);
     return OK;
 }
 
@@ -561,16 +549,16 @@ static outcome execute(struct bm_agent *a, struct call *c)
         end_handshake(a);
     }
     if (c->verb > RELEASE) {
-        return not_now(a, c);
+        return not_now(a);
     }
     /*@ split c->verb; */
     if (!read_arguments(c)) {
         return refuse(MALFORMED, 0);
     }
     if (verbs[c->verb].survey != BY_ITSELF) {
-        o = verbs[c->verb].survey == WHOLE ? survey(a, &c->unit) : survey_chip(a, &c->unit);
-        if (o == OK && (verbs[c->verb].states >> c->unit.state & 1) == 0) {
-            o = refuse(STATE, c->unit.state);
+        o = verbs[c->verb].survey == WHOLE ? survey(a) : survey_chip(a);
+        if (o == OK && (verbs[c->verb].states >> a->unit.state & 1) == 0) {
+            o = refuse(STATE, a->unit.state);
         }
     }
     if (o != OK) {
@@ -653,7 +641,7 @@ void bm_agent_frame(struct bm_agent *a, uint8_t request[BM_REQUEST_SIZE], size_t
     }
     if (c.verb == HELLO ? c.sequence != 0 : !in_session || c.sequence != a->sequence + 1u) {
         if (a->reply_len == 0) {
-            (void)survey_chip(a, &c.unit); /* for the serial; without it, zeros */
+            (void)survey_chip(a); /* for the serial; without it, zeros */
         }
         /* In the request's buffer: the last reply may be asked for again. */
         write_refusal(a, &c, request, refuse(SEQUENCE, 0));

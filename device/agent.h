@@ -3,11 +3,14 @@
 #define BM_AGENT_H
 
 #include "line.h"
+#include "pairing.h"
 #include "port_atecc608.h"
 #include "trust.h"
 
 #define BM_REQUEST_MAX 640 /* bytes of payload */
 #define BM_REPLY_MAX 512
+#define BM_REVISION_SIZE 4
+#define BM_LOCKS_SIZE 4
 #define BM_REQUEST_SIZE (BM_REQUEST_MAX + BM_LINE_CRC_SIZE) /* bytes of the buffer that a request is received into */
 
 /* What the agent asks of the board beside struct bm_port. */
@@ -19,6 +22,14 @@ struct bm_board {
     void (*debug_close)(void *user);
     /* 1 if the debug port is closed for ever, else 0. */
     int (*debug_closed)(void *user);
+};
+
+/* Where the unit stands, as its chip and flash say at this moment: no request believes what an earlier one found. */
+struct bm_survey {
+    enum bm_unit_state state;
+    uint8_t revision[BM_REVISION_SIZE];
+    uint8_t locks[BM_LOCKS_SIZE];
+    uint8_t key[BM_KEY_SIZE]; /* from BM_UNIT_PREPARED on */
 };
 
 /* One block of the caller's memory; all fields are private. */
@@ -35,8 +46,12 @@ struct bm_agent {
     uint8_t awaited;                     /* number of the EDHOC message that is to come; 0: no handshake is under way */
     uint8_t mode;                        /* enum bm_trust_mode, whom the handshake accepts */
     uint8_t check;                       /* what it found of the peer's certificates: bm_trust_peer's answer */
+    struct bm_survey unit;
     struct bm_edhoc_config config;
-    struct bm_edhoc handshake;
+    union {
+        struct bm_edhoc handshake;
+        struct bm_pairing pairing; /* of a verb that ends the handshake, as all others do */
+    } memory;
     uint8_t reply[BM_REPLY_MAX + BM_LINE_CRC_SIZE];
 };
 
