@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/birthmark/birthmark/link"
 	"github.com/birthmark/birthmark/link/sim"
 	"github.com/birthmark/birthmark/templates"
 )
@@ -27,6 +28,7 @@ type bench struct {
 	t       *testing.T
 	request BoardRequest
 	stop    func()
+	boards  []Board
 	console []*console
 }
 
@@ -71,8 +73,8 @@ func (b *bench) power(impostor Impostor) {
 		b.stop, b.console = func() {}, nil
 	}
 	select {
-	case boards := <-ready:
-		for _, board := range boards {
+	case b.boards = <-ready:
+		for _, board := range b.boards {
 			file, err := os.OpenFile(board.Console, os.O_RDWR, 0)
 			if err != nil {
 				b.t.Fatal(err)
@@ -173,6 +175,26 @@ func TestBoards(t *testing.T) {
 	}
 	b.types(1, "new here\n")
 	b.reads(0, "heard new here\n")
+
+	// Without the other one, with a station on the line: the unit is there for whom it hears, and looks for its peer again.
+	b.request.Wired = false
+	b.power(Nobody)
+	for range 2 {
+		b.reads(0, "failed -?[0-9]+\n")
+		port, err := link.Open(b.boards[0].Port, 115200)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := link.Dial(port)
+		if hello, err := c.Hello(t.Context()); err != nil || hello.State != link.Sealed || hello.Generation == nil {
+			t.Errorf("%+v, %v", hello, err)
+		}
+		if err := port.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b.types(0, "where are you\n")
+	}
+	b.reads(0, "failed -?[0-9]+\n")
 }
 
 func TestServeBoardsRefuses(t *testing.T) {

@@ -9,7 +9,7 @@
 #include "start.h"
 #include "swi.h"
 
-enum { TEXT_MAX = 64, LOOK_MS = 1000 };
+enum { TEXT_MAX = 24, LOOK_MS = 1000 };
 enum { SAID = 0, ECHOED = 1 };   /* first byte of a message */
 enum { FIRST_OF_AGENT = 0x80 }; /* docs/peerlink.md, "Frames" */
 
@@ -25,17 +25,29 @@ static struct bm_identity identity;
 static struct bm_swi swi;
 static struct bm_atecc608_bus bus;
 static struct bm_atecc608 chip;
-static struct bm_agent agent;
-static struct bm_peerlink peerlink;
 static struct bm_gesture gesture;
 static struct bm_line line;
 static struct message typed, echo;
-static uint8_t column; /* of the line that is being typed */
+static uint8_t column;   /* of the line that is being typed */
 static uint8_t sealed;
-static uint8_t wanted; /* a meeting */
-static uint32_t looked; /* for the seal */
-static uint8_t frame[BM_REQUEST_SIZE]; /* of either protocol */
-static uint8_t in[BM_PEERLINK_IN_SIZE], out[BM_PEERLINK_OUT_SIZE];
+static uint8_t at_peer;  /* which of the two in memory is there */
+static uint8_t wanted;   /* a meeting */
+static uint32_t looked;  /* for the seal, or for the peer */
+
+/* Station and peer share the line, and the unit has memory for one of them at a time: it is there for the one that it heard from
+ * last. A session with the peer that the station breaks off is begun anew as after a power cut. */
+static union {
+    uint8_t frame[BM_PEERLINK_FRAME_SIZE]; /* of either, which stays where it is while memory changes hands */
+    struct {
+        uint8_t frame[BM_REQUEST_SIZE];
+        struct bm_agent agent;
+    } station;
+    struct {
+        uint8_t frame[BM_PEERLINK_FRAME_SIZE];
+        uint8_t in[BM_PEERLINK_IN_SIZE], out[BM_PEERLINK_OUT_SIZE];
+        struct bm_peerlink link;
+    } peer;
+} memory;
 
 /* The console. */
 
@@ -163,7 +175,7 @@ static void changed(void *user, int event, int reason)
     if (event == BM_PEERLINK_READY) {
         wanted = 0;
     }
-    if (event == BM_PEERLINK_READY && bm_peerlink_peer(&peerlink, serial, code) == BM_OK) {
+    if (event == BM_PEERLINK_READY && bm_peerlink_peer(&memory.peer.link, serial, code) == BM_OK) {
         print(" ");
         print_hex(serial, sizeof serial);
     }
@@ -177,8 +189,8 @@ static const struct bm_peerlink_config config = {
     .port = &port,
     .image = &image,
     .identity = &identity,
-    .in = in,
-    .out = out,
+    .in = memory.peer.in,
+    .out = memory.peer.out,
     .send = send_line,
     .received = received,
     .changed = changed,
@@ -211,49 +223,97 @@ static void take_console(void)
 /* Send a message once the peer is there, which is met first if it is not. */
 static void deliver(struct message *message)
 {
-    if (message->size > 0 && bm_peerlink_send(&peerlink, message->bytes, message->size) == BM_OK) {
+    if (message->size > 0 && bm_peerlink_send(&memory.peer.link, message->bytes, message->size) == BM_OK) {
         message->size = 0;
-    } else if (message->size > 0 && bm_peerlink_state(&peerlink) == BM_PEERLINK_IDLE) {
+    } else if (message->size > 0 && bm_peerlink_state(&memory.peer.link) == BM_PEERLINK_IDLE) {
         wanted = 1;
     }
 }
 
-static void live(void)
+/* Secrets of either go with it. */
+static void turn_to_station(void)
 {
-    switch (bm_gesture_tick(&gesture, board_now(), board_button())) {
-    case BM_GESTURE_PRESSED:
-        wanted = 1;
-        break;
-    case BM_GESTURE_RELEASE:
-        print(bm_peerlink_unpair(&peerlink) == BM_OK ? "unpaired\n" : "nothing to unpair\n");
-        break;
-    }
-    bm_peerlink_tick(&peerlink, board_now());
-    deliver(&echo);
-    deliver(&typed);
-    if (wanted && bm_peerlink_connect(&peerlink) == BM_OK) {
-        wanted = 0; /* else behind the meeting that goes on: it may end just because the button was not pressed yet */
-    }
+    at_peer = 0;
+    bm_wipe(&memory.peer.link, sizeof memory.peer.link);
+    bm_wipe(memory.peer.in, sizeof memory.peer.in);
+    bm_wipe(memory.peer.out, sizeof memory.peer.out);
+    bm_line_start(&line, memory.station.frame, sizeof memory.station.frame);
+    bm_agent_start(&memory.station.agent, &image, &port, &chip, &board, &identity);
 }
 
-/* From the seal on there is a peer link. The debug port is closed just before, and to ask that costs nothing. A chip that does not
- * answer is asked again. */
+/* A chip that does not answer is asked again. */
+static void turn_to_peer(void)
+{
+    looked = board_now();
+    bm_wipe(&memory.station.agent, sizeof memory.station.agent);
+    if (bm_installed_load(&chip, &identity) != BM_OK || bm_peerlink_start(&memory.peer.link, &config, board_now()) != BM_OK) {
+        turn_to_station();
+        return;
+    }
+    at_peer = 1;
+    bm_line_start(&line, memory.peer.frame, sizeof memory.peer.frame);
+}
+
+/* From the seal on there is a peer. The debug port is closed just before, and to ask that costs nothing. A paired unit looks for its
+ * peer at once. */
 static void look_for_seal(void)
 {
-    uint8_t zone[BM_ATECC608_ZONE_SIZE], key[BM_KEY_SIZE], serial[BM_UNIT_NAME_SIZE], code[BM_CODE_SIZE];
+    uint8_t zone[BM_ATECC608_ZONE_SIZE], key[BM_KEY_SIZE];
+    struct bm_pairing pairing;
     enum bm_unit_state state;
 
     looked = board_now();
-    if (sealed || !board_debug_closed(NULL) || bm_atecc608_zone(&chip, zone) != BM_OK ||
-        bm_atecc608_state(&chip, zone, &state, key) != BM_OK || state != BM_UNIT_SEALED ||
-        bm_installed_load(&chip, &identity) != BM_OK || bm_peerlink_start(&peerlink, &config, board_now()) != BM_OK) {
+    if (!board_debug_closed(NULL) || bm_atecc608_zone(&chip, zone) != BM_OK ||
+        bm_atecc608_state(&chip, zone, &state, key) != BM_OK || state != BM_UNIT_SEALED) {
         return;
     }
     sealed = 1;
     bm_gesture_start(&gesture, board_now());
-    live(); /* from here on a press is one */
+    bm_pairing_read(&port, &pairing);
+    wanted = pairing.state == BM_PAIRING_PAIRED;
+    wanted |= bm_gesture_tick(&gesture, board_now(), board_button()) == BM_GESTURE_PRESSED; /* from here on a press is one */
     print("sealed\n");
-    wanted = bm_peerlink_peer(&peerlink, serial, code) == BM_OK; /* a paired unit looks for its peer at once */
+}
+
+static void live(void)
+{
+    int gestured = bm_gesture_tick(&gesture, board_now(), board_button());
+
+    wanted |= gestured == BM_GESTURE_PRESSED;
+    if (!at_peer && (gestured == BM_GESTURE_RELEASE || ((wanted || typed.size > 0) && board_now() - looked >= LOOK_MS))) {
+        turn_to_peer();
+    }
+    if (gestured == BM_GESTURE_RELEASE) {
+        print(at_peer && bm_peerlink_unpair(&memory.peer.link) == BM_OK ? "unpaired\n" : "nothing to unpair\n");
+    }
+    if (!at_peer) {
+        return;
+    }
+    bm_peerlink_tick(&memory.peer.link, board_now());
+    deliver(&echo);
+    deliver(&typed);
+    if (wanted && bm_peerlink_connect(&memory.peer.link) == BM_OK) {
+        wanted = 0; /* else behind the meeting that goes on: it may end just because the button was not pressed yet */
+    }
+}
+
+static void take_frame(size_t size)
+{
+    int of_agent = memory.frame[0] >= FIRST_OF_AGENT;
+
+    if (of_agent && at_peer) {
+        turn_to_station();
+    } else if (!of_agent && !at_peer && sealed && size <= sizeof memory.frame) {
+        turn_to_peer();
+    }
+    if (of_agent) {
+        bm_agent_frame(&memory.station.agent, memory.station.frame, size);
+        if (!sealed) {
+            look_for_seal();
+        }
+    } else if (at_peer) {
+        bm_peerlink_frame(&memory.peer.link, memory.peer.frame, size);
+    }
 }
 
 static void take_line(void)
@@ -262,14 +322,8 @@ static void take_line(void)
     size_t size;
 
     while (board_receive(BOARD_LINE, &byte)) {
-        if (!bm_line_receive(&line, byte, &size)) {
-            continue;
-        }
-        if (frame[0] >= FIRST_OF_AGENT) {
-            bm_agent_frame(&agent, frame, size);
-            look_for_seal();
-        } else if (sealed) {
-            bm_peerlink_frame(&peerlink, frame, size);
+        if (bm_line_receive(&line, byte, &size)) {
+            take_frame(size);
         }
     }
 }
@@ -285,8 +339,7 @@ int main(void)
     swi.echo = board_chip_echo;
     bm_swi_start(&bus, &swi);
     bm_atecc608_start(&chip, &bus);
-    bm_line_start(&line, frame, sizeof frame);
-    bm_agent_start(&agent, &image, &port, &chip, &board, &identity);
+    turn_to_station();
     print("birthmark\n");
     look_for_seal();
     for (;;) {
