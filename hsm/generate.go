@@ -40,21 +40,48 @@ func (t *Token) generate(ctx context.Context, label string) (*Signer, error) {
 		return nil, err
 	}
 	k := &Signer{token: t.token}
+	id := make([]byte, idSize)
+	rand.Read(id)
 	err = t.write(ctx, func(s session) error {
-		pair, public, err := s.makePair(label)
+		_, private, err := s.makePair(label, id)
 		if err != nil {
 			return err
 		}
+		pair := keyPair{private: private, label: label, id: id}
 		if err := s.checkPair(&pair); err != nil {
-			return errors.Join(err, s.destroy(pair.private), s.destroy(public))
+			return err
 		}
 		k.pair, k.generation = pair, s.generation
 		return nil
 	})
 	if err != nil {
+		if e := t.undo(context.WithoutCancel(ctx), id); e != nil {
+			err = fmt.Errorf("%w; a key pair with id %x may be left in it: %w", err, id, e)
+		}
 		return nil, err
 	}
 	return k, nil
+}
+
+// undo destroys what a generation that failed left behind: the token may have made the pair and lost the answer. Nobody else
+// has the random id.
+func (t *Token) undo(ctx context.Context, id []byte) error {
+	left := []*pkcs11.Attribute{attr(pkcs11.CKA_ID, id)}
+	var found []pkcs11.ObjectHandle
+	err := t.read(ctx, func(s session) (err error) { // brings a lost token back
+		found, err = s.find(left)
+		return err
+	})
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return t.write(ctx, func(s session) error {
+		found, err := s.find(left)
+		for _, object := range found {
+			err = errors.Join(err, s.destroy(object))
+		}
+		return err
+	})
 }
 
 func (s session) labelFree(label string) error {
@@ -94,22 +121,19 @@ func promised(label string, id []byte) []*pkcs11.Attribute {
 	}
 }
 
-func (s session) makePair(label string) (keyPair, pkcs11.ObjectHandle, error) {
-	id := make([]byte, idSize)
-	rand.Read(id)
-	public, private, err := s.GenerateKeyPair(s.handle,
+func (s session) makePair(label string, id []byte) (public, private pkcs11.ObjectHandle, err error) {
+	public, private, err = s.GenerateKeyPair(s.handle,
 		[]*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_EC_KEY_PAIR_GEN, nil)},
 		[]*pkcs11.Attribute{
 			attr(pkcs11.CKA_EC_PARAMS, []byte(p256)),
-			attr(pkcs11.CKA_TOKEN, true),
-			attr(pkcs11.CKA_VERIFY, true),
+			attr(pkcs11.CKA_TOKEN, true), // and no CKA_VERIFY, which tpm2-pkcs11 refuses beside CKA_DECRYPT=false
 			attr(pkcs11.CKA_LABEL, label),
 			attr(pkcs11.CKA_ID, id),
 		}, promised(label, id))
 	if err != nil {
-		return keyPair{}, 0, fmt.Errorf("C_GenerateKeyPair: %w", err)
+		return 0, 0, fmt.Errorf("C_GenerateKeyPair: %w", err)
 	}
-	return keyPair{private: private, label: label, id: id}, public, nil
+	return public, private, nil
 }
 
 // checkPair reads back what the token made, and lets it sign. It fills in the public key.
@@ -180,10 +204,11 @@ func (s session) destroyPair(want Selector) error {
 			return err
 		}
 		_, err := s.attribute(object, pkcs11.CKA_CLASS)
-		if err == nil {
+		switch code(err) {
+		case pkcs11.CKR_OK:
 			return errors.New("C_DestroyObject: the object is still there")
-		}
-		if code(err) != pkcs11.CKR_OBJECT_HANDLE_INVALID {
+		case pkcs11.CKR_OBJECT_HANDLE_INVALID, pkcs11.CKR_KEY_HANDLE_INVALID: // the latter is what tpm2-pkcs11 says
+		default:
 			return err
 		}
 	}

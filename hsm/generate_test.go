@@ -46,7 +46,7 @@ func TestGenerateLeavesNoHalfTrustedKey(t *testing.T) {
 	for _, fault := range []struct {
 		entry int
 		kind  uint64
-	}{{getAttributeValue, pkcs11.CKR_FUNCTION_FAILED}, {sign, flipBit}, {sign, 0x32}} {
+	}{{getAttributeValue, pkcs11.CKR_FUNCTION_FAILED}, {sign, flipBit}, {sign, 0x32}, {sign, closeAll}, {generatePair, answerLost | 0x32}} {
 		token := open(t, tokens(t, "factory-a"))
 		inject(t, fault.entry, fault.kind, 0, 1)
 		if _, err := token.GenerateKey(context.Background(), "order"); err == nil {

@@ -38,6 +38,7 @@ const (
 	closeAll   = 2 << 32
 	tokenFlags = 3 << 32
 	noSlots    = 4 << 32
+	answerLost = 5 << 32
 )
 
 // control is one entry's struct control.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/miekg/pkcs11"
@@ -137,7 +138,8 @@ func (t *token) attach(ctx context.Context) error {
 	return nil
 }
 
-// logIn offers the PIN once. What the token refused is never offered again.
+// logIn offers the PIN once. After an error it is never offered again, since the token may have counted the try, unless the
+// token was gone before it could.
 func (t *token) logIn(ctx context.Context, session pkcs11.SessionHandle, flags uint) error {
 	switch {
 	case flags&pkcs11.CKF_LOGIN_REQUIRED == 0:
@@ -159,12 +161,15 @@ func (t *token) logIn(ctx context.Context, session pkcs11.SessionHandle, flags u
 	}
 	err := t.module.login(session, pin)
 	switch code(err) {
+	case pkcs11.CKR_OK, pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_TOKEN_NOT_RECOGNIZED,
+		pkcs11.CKR_SLOT_ID_INVALID, pkcs11.CKR_SESSION_HANDLE_INVALID, pkcs11.CKR_SESSION_CLOSED, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED:
+		return err
 	case pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE:
 		t.refused = fmt.Errorf("%w: %w", ErrPIN, err)
 	case pkcs11.CKR_PIN_LOCKED:
 		t.refused = fmt.Errorf("%w: %w", ErrPINLocked, err)
 	default:
-		return err
+		t.refused = fmt.Errorf("the PIN was tried once: %w", err)
 	}
 	return t.refused
 }
@@ -214,6 +219,9 @@ func (mod *module) slots() ([]slot, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("C_GetTokenInfo: %w", err)
+		}
+		for _, text := range []*string{&info.Label, &info.ManufacturerID, &info.Model, &info.SerialNumber} {
+			*text = strings.TrimRight(*text, "\x00 ") // tpm2-pkcs11 fills up with NUL bytes and not with spaces
 		}
 		slots = append(slots, slot{id, info})
 	}

@@ -256,6 +256,25 @@ func TestRecoveryOffersPINOnce(t *testing.T) {
 	}
 }
 
+// A login that failed for no reason that says where the PIN got to is not repeated either; one whose token was gone is.
+func TestFailedLoginIsNotRepeated(t *testing.T) {
+	for code, again := range map[uint64]bool{pkcs11.CKR_GENERAL_ERROR: false, pkcs11.CKR_FUNCTION_FAILED: false, pkcs11.CKR_DEVICE_REMOVED: true} {
+		k := create(t, order, tokens(t, "factory-a"))
+		login := calls(loginCall)
+		inject(t, sign, pkcs11.CKR_DEVICE_REMOVED, 0, 1)
+		inject(t, loginCall, code, 0, 1)
+		if signOnce(k) == nil || login() != 1 {
+			t.Errorf("0x%X: %d logins", code, login())
+		}
+		if err := signOnce(k); (err == nil) != again {
+			t.Errorf("0x%X: after it: %v", code, err)
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestDescriptorPINSurvivesRecovery(t *testing.T) {
 	options := tokens(t, "factory-a")
 	f, err := os.Open(secretFile(t, testPIN+"\n"))
