@@ -157,7 +157,7 @@ func TestDocumentJSON(t *testing.T) {
 		"entry": entryJSON{}, "sum": summaryJSON{}, "verified": verifiedJSON{}, "exported": exportedJSON{}, "findings": findingsJSON{},
 		"double": doubleJSON{}, "record": recordJSON{}, "good": goodJSON{}, "token": hsm.TokenInfo{}, "public key": hsm.PublicKey{},
 		"status list": listJSON{}, "update": updateJSON{}, "root": rootJSON{},
-		"check": hsm.Check{}, "figures": hsm.Figures{}, "rate": hsm.Rate{}, "version": versionJSON{},
+		"report": hsm.Report{}, "trait": hsm.Trait{}, "check": hsm.Check{}, "figures": hsm.Figures{}, "rate": hsm.Rate{}, "version": versionJSON{},
 	}
 	for _, m := range regexp.MustCompile(`(?m)^### (.*)$`).FindAllStringSubmatch(text, -1) {
 		if objects[m[1]] == nil {

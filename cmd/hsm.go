@@ -58,8 +58,9 @@ func (p *program) hsmTest() *cobra.Command {
 		Use:   "test --key URI",
 		Short: "Try whether a token keeps its promises, on a throwaway key that is destroyed afterwards",
 		Long: `Makes a throwaway key and tries what must fail: to read its value, to wrap it,
-to copy it as extractable, to change its attributes, to sign what is no digest;
-and what must work. Attributes are a token's claim, so they are tried.`,
+to copy it as extractable, to derive from it, to sign what is no digest; and
+what must work. Attributes are a token's claim, so they are tried. Notes say
+what a token has, lacks or does in its own way beyond what Birthmark needs.`,
 		Example: `  birthmark hsm test --module /usr/lib/softhsm/libsofthsm2.so \
     --key pkcs11:token=station`,
 		Args: cobra.NoArgs,
@@ -68,30 +69,42 @@ and what must work. Attributes are a token's claim, so they are tried.`,
 			if err != nil {
 				return err
 			}
-			checks, err := hsm.Test(c.Context(), p.settings.Key, options)
+			report, err := hsm.Test(c.Context(), p.settings.Key, options)
 			if err != nil {
 				return inHSM(err)
 			}
-			failed, width := 0, 0
-			for _, check := range checks {
-				width = max(width, len(check.Name))
+			failed := 0
+			for _, check := range report.Checks {
 				if !check.Passed {
 					failed++
 				}
 			}
-			err = p.answer(checks, func() {
-				for _, check := range checks {
-					fmt.Fprintf(p.Out, "%-4s  %-*s  %s\n", map[bool]string{true: "ok", false: "FAIL"}[check.Passed], width, check.Name, check.Detail)
-				}
-			})
+			err = p.answer(report, func() { p.writeReport(report) })
 			if err == nil && failed > 0 {
-				err = inHSM(fmt.Errorf("the token fails %d of %d checks; do not keep an authority's key in it", failed, len(checks)))
+				err = inHSM(fmt.Errorf("the token fails %d of %d checks; do not keep an authority's key in it", failed, len(report.Checks)))
 			}
 			return err
 		},
 	}
 	settingFlags(c, append(keySettings, "key")...)
 	return c
+}
+
+func (p *program) writeReport(r hsm.Report) {
+	fmt.Fprintf(p.Out, "token   %s\nmodule  %s\n\n", r.Token, r.Module)
+	width := 0
+	for _, trait := range r.Traits {
+		width = max(width, len(trait.Name))
+	}
+	for _, check := range r.Checks {
+		width = max(width, len(check.Name))
+	}
+	for _, trait := range r.Traits {
+		fmt.Fprintf(p.Out, "note  %-*s  %s\n", width, trait.Name, trait.Value)
+	}
+	for _, check := range r.Checks {
+		fmt.Fprintf(p.Out, "%-4s  %-*s  %s\n", map[bool]string{true: "ok", false: "FAIL"}[check.Passed], width, check.Name, check.Detail)
+	}
 }
 
 // tokenOptions is keyOptions for commands that want a token.

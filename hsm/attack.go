@@ -15,6 +15,14 @@ type attack struct {
 	try  func(session, pkcs11.ObjectHandle) error
 }
 
+// changes are made before the attacks. A token may take one, since a flag is only what the module says: tpm2-pkcs11
+// does, and the TPM keeps the key all the same. Whether anything comes of it, the attacks show.
+var changes = []attack{
+	{"CKA_DERIVE", set(pkcs11.CKA_DERIVE, true)},
+	{"CKA_EXTRACTABLE", set(pkcs11.CKA_EXTRACTABLE, true)},
+	{"CKA_SENSITIVE", set(pkcs11.CKA_SENSITIVE, false)},
+}
+
 // attacks end with reading the key, after everything that could have made it readable.
 var attacks = []attack{
 	{"copy with CKA_EXTRACTABLE", copyWith(pkcs11.CKA_EXTRACTABLE, true)},
@@ -23,9 +31,6 @@ var attacks = []attack{
 	{"wrap with CKM_AES_KEY_WRAP_PAD", wrapWith(pkcs11.CKM_AES_KEY_WRAP_PAD, nil)},
 	{"wrap with CKM_AES_CBC_PAD", wrapWith(pkcs11.CKM_AES_CBC_PAD, make([]byte, 16))},
 	{"derive with CKM_ECDH1_DERIVE", derive},
-	{"set CKA_DERIVE", set(pkcs11.CKA_DERIVE, true)},
-	{"set CKA_EXTRACTABLE", set(pkcs11.CKA_EXTRACTABLE, true)},
-	{"clear CKA_SENSITIVE", set(pkcs11.CKA_SENSITIVE, false)},
 	{"read CKA_VALUE", readValue},
 }
 

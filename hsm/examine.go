@@ -17,18 +17,18 @@ import (
 
 // Test tries whether a token keeps its promises, on a throwaway key that it makes and destroys:
 // attributes such as CKA_EXTRACTABLE are what a module says, so each way around them is tried and must
-// fail. The checks tell what was found; the error says that the test could not be carried out.
-func Test(ctx context.Context, uri string, options Options) ([]Check, error) {
+// fail. The report tells what was found; the error says that the test could not be carried out.
+func Test(ctx context.Context, uri string, options Options) (Report, error) {
 	t, err := openToken(ctx, uri, options)
 	if err != nil {
-		return nil, err
+		return Report{}, err
 	}
-	e := &examination{token: t}
+	e := &examination{token: t, report: Report{Token: t.identity.String(), Traits: []Trait{}, Checks: []Check{}}}
 	err = e.run(ctx)
 	if err != nil {
 		err = fmt.Errorf("test token %q: %w", t.identity.Token, err)
 	}
-	return e.checks, errors.Join(err, t.Close())
+	return e.report, errors.Join(err, t.Close())
 }
 
 // openToken opens the token of a URI that must not name a key file.
@@ -56,7 +56,7 @@ func (t *Token) discard(ctx context.Context, k *Signer) error {
 type examination struct {
 	token  *Token
 	key    *Signer
-	checks []Check
+	report Report
 }
 
 // note records a check that passes if err is nil.
@@ -64,20 +64,31 @@ func (e *examination) note(name string, err error, detail string) {
 	if err != nil {
 		detail = err.Error()
 	}
-	e.checks = append(e.checks, Check{Name: name, Passed: err == nil, Detail: detail})
+	e.report.Checks = append(e.report.Checks, Check{Name: name, Passed: err == nil, Detail: detail})
 }
 
 func (e *examination) run(ctx context.Context) (err error) {
+	if e.report.Module, err = e.token.module.describe(); err != nil {
+		return err
+	}
 	complete, err := e.mechanisms(ctx)
 	if err != nil || !complete {
 		return err
 	}
+	const makes = "make a key, read back its attributes, sign and verify"
 	e.key, err = e.token.throwaway(ctx)
 	if err != nil {
+		if errors.Is(err, ErrLost) {
+			return err
+		}
+		e.note(makes, err, "")
+		return nil
+	}
+	e.note(makes, nil, e.key.Description())
+	defer func() { e.note("destroy the key", e.token.discard(ctx, e.key), "gone") }()
+	if err := e.traits(ctx); err != nil {
 		return err
 	}
-	e.note("make a key, read back its attributes, sign and verify", nil, e.key.Description())
-	defer func() { e.note("destroy the key", e.token.discard(ctx, e.key), "gone") }()
 
 	e.refuse("sign a digest of 31 bytes", func() error { return e.sign(make([]byte, sha256.Size-1)) })
 	e.refuse("sign a digest of 33 bytes", func() error { return e.sign(make([]byte, sha256.Size+1)) })
@@ -102,13 +113,16 @@ func (e *examination) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// mechanisms checks that what signing needs is there, and says whether it is.
+// mechanisms checks that what signing needs is there, and says whether it is. It notes which of the others are.
 func (e *examination) mechanisms(ctx context.Context) (bool, error) {
 	var have []string
 	err := e.token.read(ctx, func(session) (err error) {
 		have, err = e.token.module.mechanisms(e.token.slot)
 		return err
 	})
+	if err != nil {
+		return false, err
+	}
 	complete := true
 	for _, name := range []string{"CKM_EC_KEY_PAIR_GEN", "CKM_ECDSA"} {
 		present := slices.Contains(have, name)
@@ -116,10 +130,13 @@ func (e *examination) mechanisms(ctx context.Context) (bool, error) {
 		if !present {
 			detail = "not there; the token has " + strings.Join(have, ", ")
 		}
-		e.checks = append(e.checks, Check{Name: name, Passed: present, Detail: detail})
+		e.report.Checks = append(e.report.Checks, Check{Name: name, Passed: present, Detail: detail})
 		complete = complete && present
 	}
-	return complete, err
+	for _, name := range []string{"CKM_ECDSA_SHA256", "CKM_ECDH1_DERIVE", "CKM_AES_KEY_GEN", "CKM_AES_KEY_WRAP", "CKM_AES_KEY_WRAP_PAD"} {
+		e.trait(name, yesNo(slices.Contains(have, name)))
+	}
+	return complete, nil
 }
 
 func (e *examination) sign(digest []byte) error {
@@ -140,5 +157,5 @@ func (e *examination) refuse(name string, try func() error) {
 			c.Detail += "CKR_ACTION_PROHIBITED"
 		}
 	}
-	e.checks = append(e.checks, c)
+	e.report.Checks = append(e.report.Checks, c)
 }

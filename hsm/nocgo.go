@@ -17,8 +17,8 @@ type (
 	Signer  struct{}
 )
 
-func Open(context.Context, URI, Options) (*Token, error)     { return nil, ErrUnsupported }
-func Test(context.Context, string, Options) ([]Check, error) { return nil, ErrUnsupported }
+func Open(context.Context, URI, Options) (*Token, error)    { return nil, ErrUnsupported }
+func Test(context.Context, string, Options) (Report, error) { return Report{}, ErrUnsupported }
 func Bench(context.Context, string, Options, time.Duration) (Figures, error) {
 	return Figures{}, ErrUnsupported
 }

@@ -21,6 +21,20 @@ type PublicKey struct {
 	Point string `json:"point,omitempty"` // hexadecimal, uncompressed; empty if it is not on P-256
 }
 
+// Report is what Test found out about a token.
+type Report struct {
+	Token  string  `json:"token"`  // URI
+	Module string  `json:"module"` // what the module says of itself
+	Traits []Trait `json:"traits"` // in which tokens differ; nothing here depends on them
+	Checks []Check `json:"checks"` // what must hold
+}
+
+// Trait is something that a token has, lacks or does in its own way.
+type Trait struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
 // Check is one result of Test.
 type Check struct {
 	Name   string `json:"name"`

@@ -50,17 +50,17 @@ func TestList(t *testing.T) {
 
 func TestTestPasses(t *testing.T) {
 	options := tokens(t, "factory-a")
-	checks, err := Test(context.Background(), "pkcs11:token=factory-a", options)
+	report, err := Test(context.Background(), "pkcs11:token=factory-a", options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range checks {
+	for _, c := range report.Checks {
 		if !c.Passed {
 			t.Errorf("%s: %s", c.Name, c.Detail)
 		}
 	}
-	if len(checks) != 8+len(attacks) {
-		t.Errorf("%d checks", len(checks))
+	if len(report.Checks) != 8+len(attacks) || len(report.Traits) != 10 {
+		t.Errorf("%d checks, %d traits", len(report.Checks), len(report.Traits))
 	}
 	if err := open(t, options).read(context.Background(), func(s session) error {
 		left, err := s.find(nil)
@@ -76,10 +76,23 @@ func TestTestPasses(t *testing.T) {
 	}
 }
 
+// A token that does not say what its key is fails the test, which still ends with a report.
+func TestTestFails(t *testing.T) {
+	options := tokens(t, "factory-a")
+	inject(t, getAttributeValue, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, 0, 1)
+	report, err := Test(context.Background(), "pkcs11:token=factory-a", options)
+	if err != nil || len(report.Checks) != 3 || report.Checks[2].Passed || !strings.Contains(report.Checks[2].Detail, "CKR_ATTRIBUTE_TYPE_INVALID") {
+		t.Errorf("%+v, %v", report.Checks, err)
+	}
+	inject(t, sign, pkcs11.CKR_DEVICE_REMOVED, 0, forever)
+	_, err = Test(context.Background(), "pkcs11:token=factory-a", options)
+	wantError(t, err, ErrLost)
+}
+
 // A test that fails only good tokens proves nothing: on a weak key every attack must get through.
 func TestAttacksWork(t *testing.T) {
 	token := open(t, tokens(t, "factory-a"))
-	for _, a := range attacks {
+	for _, a := range slices.Concat(changes, attacks) {
 		if strings.Contains(a.name, "CBC_PAD") {
 			continue // SoftHSM2 cannot wrap with it
 		}
