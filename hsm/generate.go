@@ -23,14 +23,23 @@ const p256 = "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
 // anything is not as it should be, the pair is destroyed. Errors wrap ErrKeyExists, if a key has the
 // label, ErrHalfKey, if a public key alone has it, or ErrLost, after which nobody knows whether the pair is there.
 func (t *Token) GenerateKey(ctx context.Context, label string) (*Signer, error) {
-	k, err := t.generate(ctx, label)
+	return t.create(ctx, label, nil)
+}
+
+// create is GenerateKey with an id that the caller drew, so that it finds the pair again if it dies meanwhile.
+func (t *Token) create(ctx context.Context, label string, id []byte) (*Signer, error) {
+	k, err := t.generate(ctx, label, id)
 	if err != nil {
 		return nil, fmt.Errorf("generate key %q in token %q: %w", label, t.identity.Token, err)
 	}
 	return k, nil
 }
 
-func (t *Token) generate(ctx context.Context, label string) (*Signer, error) {
+func (t *Token) generate(ctx context.Context, label string, id []byte) (*Signer, error) {
+	if id == nil {
+		id = make([]byte, idSize)
+		rand.Read(id)
+	}
 	if label == "" {
 		return nil, errors.New("it needs a label")
 	}
@@ -40,8 +49,6 @@ func (t *Token) generate(ctx context.Context, label string) (*Signer, error) {
 		return nil, err
 	}
 	k := &Signer{token: t.token}
-	id := make([]byte, idSize)
-	rand.Read(id)
 	err = t.write(ctx, func(s session) error {
 		_, private, err := s.makePair(label, id)
 		if err != nil {

@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 )
 
 // Errors that a caller acts on. Where a module answered, its return code is in the text (CKR_...).
@@ -58,14 +60,11 @@ func OpenKey(ctx context.Context, uri string, options Options) (Key, error) {
 }
 
 // CreateKey makes a P-256 key where uri says and opens it: in a token under the URI's object, which is
-// its label, or in a new encrypted file. It never replaces a key: errors wrap ErrKeyExists, ErrHalfKey and
+// its label, and its id, random if it names none, or in a new encrypted file. It never replaces a key: errors wrap ErrKeyExists, ErrHalfKey and
 // those of OpenKey.
 func CreateKey(ctx context.Context, uri string, options Options) (Key, error) {
 	return withKey(ctx, uri, options, createFile, func(ctx context.Context, token *Token, u URI) (*Signer, error) {
-		if u.ID != nil {
-			return nil, fmt.Errorf("create key %q: a new key gets a random id, the URI must not name one", u.Object)
-		}
-		return token.GenerateKey(ctx, u.Object)
+		return token.create(ctx, u.Object, u.ID)
 	})
 }
 
@@ -86,6 +85,51 @@ func DestroyKey(ctx context.Context, uri string, public *ecdsa.PublicKey, option
 	want := u.Key()
 	want.Public = public
 	return errors.Join(token.DestroyKey(ctx, want), token.Close())
+}
+
+// DiscardKey destroys what is left of a key whose making was cut short, and says whether anything was: in a token whatever has the label
+// and the id of uri, which must name both, in a file the file, whatever is in it. Errors wrap those of OpenKey.
+func DiscardKey(ctx context.Context, uri string, options Options) (found bool, err error) {
+	u, err := ParseURI(uri)
+	if err != nil {
+		return false, err
+	}
+	if u.File != "" {
+		err := os.Remove(u.File)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	if u.Object == "" || u.ID == nil {
+		return false, errors.New("discard key: the URI must name its object and id")
+	}
+	token, err := Open(ctx, u, options)
+	if err != nil {
+		return false, err
+	}
+	err = token.DestroyKey(ctx, u.Key())
+	found = err == nil
+	if errors.Is(err, ErrNoKey) {
+		err = nil
+	}
+	return found, errors.Join(err, token.Close())
+}
+
+// Place is where a key is or will be.
+type Place struct {
+	Name  string // the token's label and serial number, or the file's path
+	Taken bool   // a key is there already
+}
+
+func lookAtFile(path string) (Place, error) {
+	p := Place{Name: fmt.Sprintf("key file %q", path)}
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	p.Taken = err == nil
+	return p, err
 }
 
 func withKey(ctx context.Context, text string, options Options,

@@ -16,6 +16,10 @@ import (
 // shares one Modules among them; a module that something else in the process uses is refused. The zero
 // value is ready. A module is finalized with its last token, and never unloaded.
 type Modules struct {
+	// Trace, if it is set before a token is opened, is told of every call of a module: its function and its return code, such as
+	// CKR_OK. It may be called from several goroutines at once.
+	Trace func(function, code string)
+
 	mu   sync.Mutex
 	open map[string]*module // by path, links resolved
 }
@@ -24,7 +28,7 @@ type Modules struct {
 // writing, so it finds no call under way.
 type module struct {
 	native
-	ctx   *pkcs11.Ctx
+	ctx   traced
 	path  string
 	users int               // tokens handed out, guarded by Modules.mu
 	all   map[string]*token // by identity, guarded by Modules.mu
@@ -48,7 +52,8 @@ func (m *Modules) use(path string) (*module, error) {
 	if err != nil {
 		return nil, err
 	}
-	mod := &module{native: functions, ctx: ctx, path: path, users: 1, all: make(map[string]*token)}
+	functions.trace = m.Trace
+	mod := &module{native: functions, ctx: traced{ctx, m.Trace}, path: path, users: 1, all: make(map[string]*token)}
 	if err := mod.initialize(); err != nil {
 		return nil, err
 	}

@@ -71,7 +71,10 @@ import (
 // the C heap, and C_Sign, which it precedes by a second call for the size, one more round trip to a
 // network HSM. They must go through the binding's own function list: C_GetFunctionList of
 // p11-kit-client.so gives every caller a list with an initialisation and logins of its own.
-type native struct{ list *C.struct_list }
+type native struct {
+	list  *C.struct_list
+	trace func(function, code string) // see traced
+}
 
 // load maps the module at path into this process, for as long as the process lives.
 func load(path string) (*pkcs11.Ctx, native, error) {
@@ -91,14 +94,14 @@ func load(path string) (*pkcs11.Ctx, native, error) {
 	if binding.functions == nil {
 		return nil, native{}, fmt.Errorf("load PKCS#11 module %q: C_GetFunctionList gives no list", path)
 	}
-	return ctx, native{binding.functions}, nil
+	return ctx, native{list: binding.functions}, nil
 }
 
 // login logs the user in. An empty pin is passed as NULL: the token asks at its own pad (PKCS#11 v2.40,
 // section 5.6, C_Login).
 func (n native) login(session pkcs11.SessionHandle, pin []byte) error {
 	rv := C.login(n.list, C.ulong(session), (*C.uchar)(unsafe.SliceData(pin)), C.ulong(len(pin)))
-	return called("C_Login", rv)
+	return n.called("C_Login", rv)
 }
 
 // sign returns r and s, 32 bytes each, of a 32-byte digest. After an error the session may still have
@@ -109,18 +112,26 @@ func (n native) sign(session pkcs11.SessionHandle, key pkcs11.ObjectHandle, dige
 	rv := C.sign(n.list, C.ulong(session), C.ulong(key), (*C.uchar)(&digest[0]), C.ulong(len(digest)),
 		(*C.uchar)(&signature[0]), &size, &failed)
 	if failed == C.SIGN_INIT {
-		return signature, called("C_SignInit", rv)
+		return signature, n.called("C_SignInit", rv)
 	}
+	_ = n.called("C_SignInit", 0)
 	if rv == 0 && int(size) != len(signature) {
+		_ = n.called("C_Sign", rv)
 		return signature, fmt.Errorf("C_Sign: a P-256 signature of %d bytes, want %d", size, len(signature))
 	}
-	return signature, called("C_Sign", rv)
+	return signature, n.called("C_Sign", rv)
 }
 
 // called names the function whose return code is not CKR_OK.
-func called(function string, rv C.ulong) error {
-	if rv == 0 {
-		return nil
+func (n native) called(function string, rv C.ulong) (err error) {
+	if rv != 0 {
+		err = pkcs11.Error(rv)
 	}
-	return fmt.Errorf("%s: %w", function, pkcs11.Error(rv))
+	if n.trace != nil {
+		n.trace(function, codeName(err))
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", function, err)
+	}
+	return err
 }

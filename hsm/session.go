@@ -13,7 +13,7 @@ import (
 // session is one PKCS#11 session, lent to one operation.
 type session struct {
 	native
-	*pkcs11.Ctx
+	traced
 	handle     pkcs11.SessionHandle
 	generation uint64 // of the module: handles of keys are good for as long
 }
