@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdh"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"os"
 	"strings"
@@ -160,10 +161,10 @@ func TestMultiply(t *testing.T) {
 	}
 }
 
-// TestEncryptedECDH undoes the encryption with the IO protection key as a host does.
+// TestEncryptedECDH undoes the encryption with the IO protection key as a host does, and looks for it where the mode does not ask.
 func TestEncryptedECDH(t *testing.T) {
 	ioKey := []byte(strings.Repeat("io key! ", 4))
-	for protection, clearWorks := range map[byte]bool{ecdhOutputClear: true, ecdhOutputEncrypted: false} {
+	for protection, clear := range map[byte]bool{ecdhOutputClear: true, ecdhOutputEncrypted: false} {
 		h := blank(t)
 		zone := h.zone(product())
 		zone[atChipOptions], zone[atChipOptions+1] = 0x02, 0x60|protection // key in slot 6
@@ -176,20 +177,21 @@ func TestEncryptedECDH(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		public := h.fresh().get(64, opGenKey, genKeyPrivate, inTempKey)
-		out := h.get(64, opECDH, ecdhFromTempKey|ecdhEncrypt|ecdhOutputBuffer, 0, publicBytes(mine)...)
-		pad := sha256.Sum256(append(ioKey[:32:32], out[32:48]...))
-		secret := agreed(t, mine, public)
-		for i := range secret {
-			secret[i] ^= pad[i]
-		}
-		if !bytes.Equal(out[:32], secret) {
-			t.Error("the encrypted secret does not decrypt")
-		}
-
-		h.fresh().get(64, opGenKey, genKeyPrivate, inTempKey)
-		if p := h.payload(opECDH, ecdhFromTempKey|ecdhOutputBuffer, 0, publicBytes(mine)...); (len(p) == 32) != clearWorks {
-			t.Errorf("ECDH protection %d: output in clear gives %d bytes", protection, len(p))
+		for _, mode := range []byte{ecdhFromTempKey | ecdhEncrypt | ecdhOutputBuffer, ecdhFromTempKey | ecdhOutputBuffer} {
+			public := h.fresh().get(64, opGenKey, genKeyPrivate, inTempKey)
+			secret := agreed(t, mine, public)
+			if clear && mode&ecdhEncrypt == 0 {
+				if out := h.get(32, opECDH, mode, 0, publicBytes(mine)...); !bytes.Equal(out, secret) {
+					t.Errorf("ECDH protection %d, mode %02x: % x", protection, mode, out)
+				}
+				continue
+			}
+			out := h.get(64, opECDH, mode, 0, publicBytes(mine)...)
+			pad := sha256.Sum256(append(ioKey[:32:32], out[32:48]...))
+			subtle.XORBytes(secret, secret, pad[:])
+			if !bytes.Equal(out[:32], secret) {
+				t.Errorf("ECDH protection %d, mode %02x: the encrypted secret does not decrypt", protection, mode)
+			}
 		}
 	}
 }

@@ -85,15 +85,18 @@ func (d *Device) ecdhSlot(slot int, mode byte, peer *ecdh.PublicKey) ([]byte, st
 // mayOutput says whether the chip's options let a secret leave on the bus as the mode asks.
 func (d *Device) mayOutput(mode byte) bool {
 	options := d.eeprom.word(atChipOptions)
-	encrypt := mode&ecdhEncrypt != 0
 	switch options >> 8 & 3 {
-	case ecdhOutputClear:
-		return !encrypt || options&optionIOKey != 0
-	case ecdhOutputEncrypted:
-		return encrypt && options&optionIOKey != 0
+	case ecdhOutputClear, ecdhOutputEncrypted:
+		return !d.encrypts(mode) || options&optionIOKey != 0
 	default:
 		return false
 	}
+}
+
+// encrypts says whether what leaves on the bus is encrypted: where the mode asks for it and, whatever that asks, where the chip's
+// options do (data sheet of the ATECC608A-TNGLoRaWAN, 5.2.1.2, note 1).
+func (d *Device) encrypts(mode byte) bool {
+	return mode&ecdhEncrypt != 0 || d.eeprom.word(atChipOptions)>>8&3 == ecdhOutputEncrypted
 }
 
 const optionIOKey = 0x0002 // in ChipOptions: the IO protection key is in use; bits 12 to 15 are its slot
@@ -108,7 +111,7 @@ func (d *Device) deliver(key *ecdh.PrivateKey, peer *ecdh.PublicKey, mode byte) 
 		d.volatile.tempKey.load(ecdhToTempKey, secret)
 		return nil, success
 	}
-	if mode&ecdhEncrypt == 0 {
+	if !d.encrypts(mode) {
 		return secret, success
 	}
 	nonce, s := d.draw()
