@@ -140,14 +140,26 @@ static void put_closed(const struct bm_agent *a, struct call *c)
     put(c, BM_SIMPLE, a->board->debug_closed(a->board->user) ? BM_TRUE : BM_FALSE);
 }
 
+/* ChipOptions that prepare gives a chip. */
+static unsigned chip_options(const struct bm_agent *a)
+{
+#ifdef BM_CONFIG_IO_KEY
+    return bm_atecc608_options(a->chip);
+#else
+    (void)a;
+    return 0;
+#endif
+}
+
 static outcome hello(struct bm_agent *a, struct call *c)
 {
     const struct bm_identity *stored = a->identity;
     const struct bm_image *image = a->image;
+    unsigned options = chip_options(a);
     struct bm_pairing *pairing = &a->memory.pairing;
 
     bm_pairing_read(a->port, pairing);
-    begin(a, c, OK, 12);
+    begin(a, c, OK, options == 0 ? 12 : 13);
     put(c, BM_UINT, PROTOCOL);
     put_bytes(c, a->unit.revision, BM_REVISION_SIZE);
     put_bytes(c, image->firmware_hash, BM_HASH_SIZE);
@@ -168,6 +180,9 @@ static outcome hello(struct bm_agent *a, struct call *c)
         put(c, BM_UINT, pairing->generation);
     }
     put_closed(a, c);
+    if (options != 0) {
+        put(c, BM_UINT, options);
+    }
     return OK;
 }
 
@@ -177,6 +192,11 @@ static outcome prepare(struct bm_agent *a, struct call *c)
     uint8_t *attestation = zone + BM_ATECC608_ZONE_SIZE;
 
     int status = bm_atecc608_prepare(a->chip, zone, attestation);
+#ifdef BM_CONFIG_IO_KEY
+    if (status == BM_ERR_SPACE) {
+        return refuse(FLASH, 0);
+    }
+#endif
     if (status != BM_OK) {
         return status == BM_ERR_STATE ? refuse(CONFIGURATION, 0) : chip_failed(a);
     }

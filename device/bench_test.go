@@ -79,6 +79,7 @@ type wire struct {
 	chip     *chip.Device
 	flash    *memoryFlash // dead when the supply that both have is
 	commands int
+	probe    *probe
 	spoil    func(n int, group []byte, pass func() []byte) []byte // nil: nothing
 }
 
@@ -86,7 +87,9 @@ func (w *wire) Wake() []byte {
 	if w.flash.dead {
 		return nil
 	}
-	return w.chip.Wake()
+	answer := w.chip.Wake()
+	w.probe.hear(answer)
+	return answer
 }
 
 func (w *wire) Idle() { w.chip.Idle() }
@@ -95,10 +98,12 @@ func (w *wire) Exchange(group []byte) []byte {
 	n := w.commands
 	w.commands++
 	pass := func() []byte { return w.chip.Exchange(group) }
-	if w.spoil == nil {
-		return pass()
+	if w.spoil != nil {
+		return w.spoil(n, group, pass)
 	}
-	return w.spoil(n, group, pass)
+	answer := pass()
+	w.probe.hear(group, answer)
+	return answer
 }
 
 // bench is one unit on a test bench, and a station that asks it.
@@ -142,7 +147,8 @@ func wired(f *factory, pageSize int) *bench {
 		return b.cut != nil && b.cut()
 	}
 	b.flash.cut = cut
-	b.wire = &wire{flash: b.flash, chip: chip.New(chip.Options{
+	b.wire = &wire{flash: b.flash, probe: f.probe, chip: chip.New(chip.Options{
+		Rand:      f.probe,
 		TimeScale: 1,
 		Sleep:     func(d time.Duration) { b.spent += d },
 		Now:       func() time.Time { return time.Time{} },
@@ -153,6 +159,7 @@ func wired(f *factory, pageSize int) *bench {
 		FirmwareHash: sha256.Sum256([]byte("firmware")),
 		Product:      f.product,
 		Peers:        []uint32{f.product},
+		IOKey:        f.ioKey,
 	}
 	return b
 }
@@ -345,6 +352,7 @@ type greeting struct {
 	unit         []byte
 	generation   *uint32
 	closed       bool
+	options      uint16 // of the chip, 0: left out
 }
 
 func (b *bench) hello(t testing.TB) greeting {
@@ -353,6 +361,9 @@ func (b *bench) hello(t testing.TB) greeting {
 	var g greeting
 	into := []any{&g.protocol, &g.revision, &g.firmwareHash, &g.anchorHash, &g.product, &g.peers, &g.state, &g.locks, &g.order,
 		&g.unit, &g.generation, &g.closed}
+	if b.image.IOKey {
+		into = append(into, &g.options)
+	}
 	if r.status != statusOK || len(r.results) != len(into) {
 		t.Fatalf("hello: %+v", r)
 	}

@@ -2,6 +2,7 @@ package device
 
 /*
 #include <stdlib.h>
+#include "flash.h"
 #include "pairing.h"
 */
 import "C"
@@ -56,4 +57,20 @@ func (t *Trust) setPairing(p pairingRecord) error {
 	*(*[12]byte)(unsafe.Pointer(&c.order_hash)) = p.orderHash
 	copy(unsafe.Slice((*byte)(&c.unit[0]), len(p.unit)), p.unit)
 	return verdict(C.bm_pairing_write(&t.c.port, c))
+}
+
+// ioKey is the chip's key that counts; nil: none.
+func (t *Trust) ioKey() []byte {
+	r := (*C.struct_bm_record)(C.malloc(C.sizeof_struct_bm_record))
+	defer C.free(unsafe.Pointer(r))
+	if C.bm_flash_state(&t.c.port, C.BM_RECORD_IO_KEY, r) == 0 {
+		return nil
+	}
+	return bytesOf(r.payload, C.size_t(r.size))
+}
+
+func (t *Trust) setIOKey(key []byte) error {
+	p := C.CBytes(key)
+	defer C.free(p)
+	return verdict(C.bm_flash_replace(&t.c.port, C.BM_RECORD_IO_KEY, (*C.uint8_t)(p), C.size_t(len(key))))
 }

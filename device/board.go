@@ -6,6 +6,7 @@ type Image struct {
 	FirmwareHash [32]byte // SHA-256 of the image
 	Product      uint32
 	Peers        []uint32 // products that it accepts as peers, 1 to 8
+	IOKey        bool     // BM_CONFIG_IO_KEY: its chip encrypts what ECDH gives
 }
 
 // Chip is an ATECC608 as seen from its bus, one group at a time from count to CRC; nil is no answer. chip.Device is one.

@@ -144,6 +144,11 @@ int bm_flash_replace(const struct bm_port *port, enum bm_record_kind kind, const
     /* Everything to the other page, and its mark last: from then on that page counts. */
     unsigned to = BM_PAGE_STATE_A + BM_PAGE_STATE_B - page;
     int status = port->flash_erase(port->user, to);
+#ifdef BM_CONFIG_IO_KEY
+    if (status == BM_OK && kind != BM_RECORD_IO_KEY && bm_flash_state(port, BM_RECORD_IO_KEY, &other)) {
+        status = bm_flash_append(port, to, BM_RECORD_IO_KEY, other.payload, other.size);
+    }
+#endif
     if (status == BM_OK && bm_flash_state(port, other_kind, &other)) {
         status = bm_flash_append(port, to, other_kind, other.payload, other.size);
     }

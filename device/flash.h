@@ -10,8 +10,11 @@ enum bm_record_kind {
     BM_RECORD_PAIRING = 2,
     BM_RECORD_LIST = 3,
     BM_RECORD_LINK = 4,
-    BM_RECORD_MARK = 5 /* its state page is complete */
+    BM_RECORD_MARK = 5,  /* its state page is complete */
+    BM_RECORD_IO_KEY = 6 /* of the chip, in the state pages where BM_CONFIG_IO_KEY is defined */
 };
+
+#define BM_IO_KEY_SIZE 32 /* bytes */
 
 /* A record where it lies, until its page is erased, or where the search for the next one stands. */
 struct bm_record {
@@ -32,11 +35,12 @@ BM_MUST_CHECK int bm_flash_next(struct bm_record *r);
 BM_MUST_CHECK int bm_flash_append(const struct bm_port *port, unsigned page, enum bm_record_kind kind, const uint8_t *payload,
                                   size_t size);
 
-/* The two state pages hold one pairing and one status list, in the page that counts, each as its last record there. */
+/* The two state pages hold one pairing, one status list and the key of a protected chip, in the page that counts, each as its last
+ * record there. */
 
-/* What counts of this kind, BM_RECORD_PAIRING or BM_RECORD_LIST; 0 if there is none. */
+/* What counts of this kind, BM_RECORD_PAIRING, BM_RECORD_LIST or BM_RECORD_IO_KEY; 0 if there is none. */
 BM_MUST_CHECK int bm_flash_state(const struct bm_port *port, enum bm_record_kind kind, struct bm_record *r);
-/* Put a record in the place of what counts of its kind. BM_OK; BM_ERR_SPACE if an erased page has too little room for what
+/* Put a record in the place of what counts of its kind. A new key may end what the other kinds had: its chip is nobody yet. BM_OK; BM_ERR_SPACE if an erased page has too little room for what
  * counts: nothing has changed; BM_ERR_PORT: either the old one counts or the new one. */
 BM_MUST_CHECK int bm_flash_replace(const struct bm_port *port, enum bm_record_kind kind, const uint8_t *payload, size_t size);
 

@@ -19,6 +19,8 @@ type factory struct {
 	orderItems, unitItems items
 	anchorHash            [32]byte // of the image
 	product               uint32   // of the image
+	ioKey                 bool     // of the image
+	probe                 *probe   // at the chip of each unit; nil: none
 }
 
 func newFactory(t testing.TB) *factory {

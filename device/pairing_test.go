@@ -66,10 +66,11 @@ type believes struct {
 	pairing pairingRecord
 	version Version
 	list    string
+	ioKey   string
 }
 
 func beliefs(unit *Trust) believes {
-	return believes{unit.pairing(), unit.Version(), string(unit.Stored(0))}
+	return believes{unit.pairing(), unit.Version(), string(unit.Stored(0)), string(unit.ioKey())}
 }
 
 // change is one thing that is written, and an error as it should have.
@@ -78,7 +79,7 @@ type change struct {
 	make func(unit *Trust) error
 }
 
-// changes are a unit's life: pairings come and go, lists and links come.
+// changes are a unit's life: it gets its chip's key, pairings come and go, lists and links come.
 func changes(a *authority) []change {
 	setPairing := func(p pairingRecord) change {
 		return change{fmt.Sprintf("pairing %d", p.generation), func(unit *Trust) error { return unit.setPairing(p) }}
@@ -104,7 +105,8 @@ func changes(a *authority) []change {
 		object := a.link(epoch, a.orderBy(epoch-1, 1))
 		return change{fmt.Sprintf("link %d", epoch), func(unit *Trust) error { return unit.Link(object) }}
 	}
-	return []change{open(0), list(1, 1, 0), paired(1), list(1, 2, 5), link(2), open(2), paired(3), list(2, 1, 40), open(4), paired(5),
+	ioKey := change{"IO protection key", func(unit *Trust) error { return unit.setIOKey(bytes.Repeat([]byte{0x10}, 32)) }}
+	return []change{ioKey, open(0), list(1, 1, 0), paired(1), list(1, 2, 5), link(2), open(2), paired(3), list(2, 1, 40), open(4), paired(5),
 		list(2, 7, 1), link(3), paired(6), list(3, 1, 9)}
 }
 

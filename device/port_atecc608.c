@@ -1,5 +1,8 @@
 #include "port_atecc608.h"
 
+#ifdef BM_CONFIG_IO_KEY
+#include "flash.h"
+#endif
 #include "internal.h"
 
 /* Opcodes and modes, named as the data sheet of the ATECC608A-TNGTLS (DS40002112) names them. */
@@ -28,6 +31,7 @@ enum {
     GENKEY_PRIVATE = 0x04,
     GENKEY_DIGEST = 0x08, /* as public, and a digest to TempKey */
     ECDH_TEMPKEY = 0x0D, /* source TempKey, output in clear */
+    ECDH_ENCRYPTED = 0x0F,
     LOCK_CONFIG = 0x00,
     LOCK_DATA_NO_CRC = 0x81,
     LOCK_SLOT_8 = 0x02 | 8 << 2
@@ -70,6 +74,7 @@ enum {
     BLOCK_SIZE = BM_ATECC608_BLOCK_SIZE,
     SLOT_IDENTITY = 0,
     SLOT_ATTESTATION = 1,
+    SLOT_IO_KEY = 6,
     SLOT_CERTIFICATES = 8,
     TEMPKEY = 0xFFFF /* GenKey's place for an ephemeral key */
 };
@@ -93,6 +98,10 @@ static const struct command sign_internal = {OP_SIGN, SIGN_INTERNAL, MS_SIGN, 0,
 static const struct command sign = {OP_SIGN, SIGN_MSGDIGBUF, MS_SIGN, 0, BM_SIGNATURE_SIZE, TRIES};
 static const struct command verify = {OP_VERIFY, VERIFY_MSGDIGBUF, MS_VERIFY, BM_KEY_SIZE, 0, TRIES}; /* so has the signature */
 static const struct command ecdh = {OP_ECDH, ECDH_TEMPKEY, MS_ECDH, BM_KEY_SIZE, 32, TRIES};
+#ifdef BM_CONFIG_IO_KEY
+enum { NONCE_SIZE = 32 }; /* what it is encrypted with, behind the secret */
+static const struct command protected_ecdh = {OP_ECDH, ECDH_ENCRYPTED, MS_ECDH, BM_KEY_SIZE, 32 + NONCE_SIZE, TRIES};
+#endif
 static const struct command public_half = {OP_GENKEY, GENKEY_PUBLIC, MS_GENKEY, 0, BM_KEY_SIZE, TRIES};
 static const struct command new_key = {OP_GENKEY, GENKEY_PRIVATE, MS_GENKEY, 0, BM_KEY_SIZE, 1};
 /* Every try makes another key, and the one whose public half came back is the one that TempKey holds. */
@@ -168,10 +177,11 @@ static int exchange(struct bm_atecc608 *chip, const struct request *q)
     uint16_t crc = bm_crc16(0, group, size);
     group[size] = (uint8_t)crc;
     group[size + 1] = (uint8_t)(crc >> 8);
-    if (chip->bus->send(chip->bus->user, group, size + CRC_SIZE) != BM_OK) {
-        return NO_ANSWER;
-    }
-    return receive(chip, q);
+    int sent = chip->bus->send(chip->bus->user, group, size + CRC_SIZE);
+#ifdef BM_CONFIG_IO_KEY
+    bm_wipe(group, sizeof group); /* it may hold that key */
+#endif
+    return sent == BM_OK ? receive(chip, q) : NO_ANSWER;
 }
 
 static int wake(struct bm_atecc608 *chip)
@@ -282,6 +292,101 @@ int bm_atecc608_ephemeral(void *user, uint8_t key[BM_KEY_SIZE])
     return command(user, &new_ephemeral, TEMPKEY, NULL, key);
 }
 
+#ifdef BM_CONFIG_IO_KEY
+
+void bm_atecc608_protect(struct bm_atecc608 *chip, const struct bm_port *port)
+{
+    chip->protecting = port;
+}
+
+/* The key that the chip's slot 6 has too, where it lies in flash; NULL if there is none. */
+static const uint8_t *io_key(const struct bm_atecc608 *chip)
+{
+    struct bm_record r;
+
+    return bm_flash_state(chip->protecting, BM_RECORD_IO_KEY, &r) && r.size == BM_IO_KEY_SIZE ? r.payload : NULL;
+}
+
+/* What ECDH gave: the secret, XORed with SHA-256 of the key and the first half of the nonce behind it. Not on ecdh_encrypted's stack,
+ * below what the bus needs. */
+static BM_NOINLINE void decrypt(const uint8_t key[BM_IO_KEY_SIZE], const uint8_t given[32 + NONCE_SIZE], uint8_t secret[32])
+{
+    uint8_t pad[BM_HASH_SIZE];
+    struct bm_sha256 h;
+
+    bm_sha256_init(&h);
+    bm_sha256_update(&h, key, BM_IO_KEY_SIZE);
+    bm_sha256_update(&h, given + 32, NONCE_SIZE / 2);
+    bm_sha256_final(&h, pad);
+    for (unsigned i = 0; i < 32; i++) {
+        secret[i] = given[i] ^ pad[i];
+    }
+    bm_wipe(pad, sizeof pad);
+}
+
+static int ecdh_encrypted(struct bm_atecc608 *chip, const uint8_t peer[BM_KEY_SIZE], uint8_t secret[32])
+{
+    const uint8_t *key = io_key(chip);
+    uint8_t given[32 + NONCE_SIZE];
+
+    chip->status = 0;
+    if (key == NULL || command(chip, &protected_ecdh, 0, peer, given) != BM_OK) {
+        return BM_ERR_PORT;
+    }
+    decrypt(key, given, secret);
+    return BM_OK;
+}
+
+/* Give slot 6 the key that the flash keeps. It is there first, and whole: a supply that fails leaves a chip that takes a key still, or
+ * has one that the flash has too. On the bus it is in clear, as the chip takes no other before it is locked. */
+static int write_io_key(struct bm_atecc608 *chip)
+{
+    const struct bm_port *port = chip->protecting;
+    uint8_t key[BM_IO_KEY_SIZE];
+
+    if (io_key(chip) == NULL) {
+        if (port->random(port->user, key) != BM_OK) {
+            return BM_ERR_PORT;
+        }
+        int status = bm_flash_replace(port, BM_RECORD_IO_KEY, key, sizeof key);
+        bm_wipe(key, sizeof key);
+        if (status != BM_OK) {
+            return BM_ERR_SPACE;
+        }
+    }
+    return command(chip, &write_data, SLOT_IO_KEY << 3, io_key(chip), NULL);
+}
+
+/* Whether slot 6 has the key of the flash, told by the one secret whose value is known: what a key has in common with the curve's
+ * generator (SP 800-186, 3.2.1.3) is x of its own public half. */
+static int check_io_key(struct bm_atecc608 *chip)
+{
+    static const uint8_t generator[BM_KEY_SIZE] = {
+        0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2,
+        0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96,
+        0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16,
+        0x2b, 0xce, 0x33, 0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5};
+    uint8_t key[BM_KEY_SIZE], x[32];
+
+    if (io_key(chip) == NULL) {
+        return BM_ERR_STATE;
+    }
+    for (unsigned tries = TRIES; tries > 0; tries--) {
+        if (bm_atecc608_ephemeral(chip, key) != BM_OK) {
+            return BM_ERR_PORT;
+        }
+        if (ecdh_encrypted(chip, generator, x) == BM_OK) {
+            return bm_equal(x, key, sizeof x) ? BM_OK : BM_ERR_STATE;
+        }
+        if (chip->status != EXECUTION_ERROR) { /* an answer to ECDH that was lost */
+            return BM_ERR_PORT;
+        }
+    }
+    return BM_ERR_PORT;
+}
+
+#endif
+
 int bm_atecc608_ecdh(void *user, int own, const uint8_t peer[BM_KEY_SIZE], uint8_t secret[32])
 {
     struct bm_atecc608 *chip = user;
@@ -290,6 +395,11 @@ int bm_atecc608_ecdh(void *user, int own, const uint8_t peer[BM_KEY_SIZE], uint8
         chip->status = 0;
         return BM_ERR_PORT;
     }
+#ifdef BM_CONFIG_IO_KEY
+    if (chip->protecting != NULL) {
+        return ecdh_encrypted(chip, peer, secret);
+    }
+#endif
     return command(chip, &ecdh, 0, peer, secret);
 }
 
@@ -357,11 +467,11 @@ enum {
  *
  *   0  identity      signs what it is given; WriteConfig has no GenKey bit: no new key after the data lock
  *   1  attestation   signs only what the chip itself puts together
- *   6  IO key
+ *   6  IO key        of a protected chip, written before the data lock
  *   8  certificates  readable by all, writable until the slot is locked
  *
  * The other slots are unused and never written. ChipMode 0 is the short watchdog and the fast clock; ChipOptions 0, no IO
- * protection. UseLock, VolatileKeyPermission, SecureBoot and X509format stay zero. */
+ * protection, but for a protected chip. UseLock, VolatileKeyPermission, SecureBoot and X509format stay zero. */
 static const uint8_t policy[BM_ATECC608_ZONE_SIZE] = {
     [AT_I2C_ADDRESS] = 0xC0,
     [AT_SLOT_CONFIG] = 0x81, 0x00, 0x82, 0x00, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
@@ -377,10 +487,31 @@ static int decided(unsigned at)
     return (at >= AT_I2C_ADDRESS && at < AT_COUNTERS) || (at >= AT_USE_LOCK && at < AT_KDF_IV) || at >= AT_CHIP_OPTIONS;
 }
 
-static int holds_policy(const uint8_t zone[BM_ATECC608_ZONE_SIZE])
+#ifdef BM_CONFIG_IO_KEY
+/* ChipOptions: bit 1 there is an IO protection key, bits 8 and 9 ECDHPROT 1 nothing leaves ECDH but encrypted by it, bits 12 to 15
+ * its slot. */
+unsigned bm_atecc608_options(const struct bm_atecc608 *chip)
+{
+    return chip->protecting != NULL ? 0x0002 | 1 << 8 | SLOT_IO_KEY << 12 : 0x0000;
+}
+#endif
+
+/* What a byte that the policy decides is to be in this chip. */
+static uint8_t wanted(const struct bm_atecc608 *chip, unsigned at)
+{
+#ifdef BM_CONFIG_IO_KEY
+    if (at == AT_CHIP_OPTIONS || at == AT_CHIP_OPTIONS + 1) {
+        return (uint8_t)(bm_atecc608_options(chip) >> 8 * (at - AT_CHIP_OPTIONS));
+    }
+#endif
+    (void)chip;
+    return policy[at];
+}
+
+static int holds_policy(const struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_ZONE_SIZE])
 {
     for (unsigned at = 0; at < BM_ATECC608_ZONE_SIZE; at++) {
-        if (decided(at) && zone[at] != policy[at]) {
+        if (decided(at) && zone[at] != wanted(chip, at)) {
             return 0;
         }
     }
@@ -390,16 +521,16 @@ static int holds_policy(const uint8_t zone[BM_ATECC608_ZONE_SIZE])
 /* Write what differs: blocks 1 and 3 whole, the others word by word, as they have bytes that Write refuses. */
 static int write_policy(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_ZONE_SIZE])
 {
-    uint8_t wanted[BLOCK_SIZE];
+    uint8_t bytes[BLOCK_SIZE];
     unsigned size;
 
     for (unsigned at = AT_I2C_ADDRESS; at < BM_ATECC608_ZONE_SIZE; at += size) {
         size = at == 1 * BLOCK_SIZE || at == 3 * BLOCK_SIZE ? BLOCK_SIZE : WORD_SIZE;
         for (unsigned i = 0; i < size; i++) {
-            wanted[i] = decided(at + i) ? policy[at + i] : zone[at + i];
+            bytes[i] = decided(at + i) ? wanted(chip, at + i) : zone[at + i];
         }
         const struct command *write = size == BLOCK_SIZE ? &write_config : &write_word;
-        if (!bm_equal(wanted, zone + at, size) && command(chip, write, configuration_address(at), wanted, NULL) != BM_OK) {
+        if (!bm_equal(bytes, zone + at, size) && command(chip, write, configuration_address(at), bytes, NULL) != BM_OK) {
             return BM_ERR_PORT;
         }
     }
@@ -453,7 +584,7 @@ static int lock_policy(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_S
     if (write_policy(chip, zone) != BM_OK || bm_atecc608_zone(chip, zone) != BM_OK) {
         return BM_ERR_PORT;
     }
-    if (!holds_policy(zone)) {
+    if (!holds_policy(chip, zone)) {
         return BM_ERR_PORT;
     }
     /* With the CRC the chip compares all 128 bytes once more, at the moment of locking. */
@@ -468,17 +599,33 @@ int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_
     if (zone[AT_LOCK_CONFIG] != 0 && lock_policy(chip, zone) != BM_OK) {
         return BM_ERR_PORT;
     }
-    if (!holds_policy(zone)) {
+    if (!holds_policy(chip, zone)) {
         return BM_ERR_STATE;
     }
     /* In this order, so that the second key stays. */
     if (make_key(chip, SLOT_IDENTITY, attestation) != BM_OK || make_key(chip, SLOT_ATTESTATION, attestation) != BM_OK) {
         return BM_ERR_PORT;
     }
+#ifdef BM_CONFIG_IO_KEY
+    if (chip->protecting != NULL && zone[AT_LOCK_VALUE] != 0) {
+        int status = write_io_key(chip);
+        if (status != BM_OK) {
+            return status;
+        }
+    }
+#endif
     /* Without a CRC: it would cover slots that were never written, whose contents nobody outside knows. */
     if (zone[AT_LOCK_VALUE] != 0 && lock(chip, &lock_data, 0, AT_LOCK_VALUE, 0xFF) != BM_OK) {
         return BM_ERR_PORT;
     }
+#ifdef BM_CONFIG_IO_KEY
+    if (chip->protecting != NULL) {
+        int status = check_io_key(chip);
+        if (status != BM_OK) {
+            return status;
+        }
+    }
+#endif
     return bm_atecc608_zone(chip, zone);
 }
 
@@ -489,7 +636,7 @@ int bm_atecc608_state(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_Z
     if (zone[AT_LOCK_CONFIG] != 0) {
         return BM_OK;
     }
-    if (!holds_policy(zone)) {
+    if (!holds_policy(chip, zone)) {
         *state = BM_UNIT_FOREIGN;
         return BM_OK;
     }

@@ -23,6 +23,9 @@ struct bm_atecc608_bus {
 
 struct bm_atecc608 {
     const struct bm_atecc608_bus *bus;
+#ifdef BM_CONFIG_IO_KEY
+    const struct bm_port *protecting; /* whose flash has the IO protection key; NULL: the chip has none */
+#endif
     uint8_t status; /* after BM_ERR_PORT: the chip's status byte; 0 = no answer, or one that no command gives */
 };
 
@@ -38,6 +41,16 @@ enum {
 
 void bm_atecc608_start(struct bm_atecc608 *chip, const struct bm_atecc608_bus *bus);
 
+#ifdef BM_CONFIG_IO_KEY
+/* Behind start, in a product whose chips encrypt what ECDH gives: with a key of their own, which prepare makes by port->random and
+ * keeps in port's flash. The port outlives the chip. Who listens on the bus from prepare on learns no shared secret then; who
+ * listened at prepare, or reads the flash, does. It is in the chip's configuration for ever: a chip that was prepared
+ * without is BM_UNIT_FOREIGN here, and the other way round. */
+void bm_atecc608_protect(struct bm_atecc608 *chip, const struct bm_port *port);
+/* ChipOptions as prepare locks them, 0 without protection. */
+unsigned bm_atecc608_options(const struct bm_atecc608 *chip);
+#endif
+
 /* The calls of struct bm_port; user is the struct bm_atecc608, or a struct that begins with one. Signing and
  * verifying leave TempKey alone: digests go to MsgDigBuf, and the Initiator's ephemeral key stays where it is. All
  * return BM_OK or BM_ERR_PORT, verify BM_ERR_AUTH too. random refuses the constant that an unlocked chip gives;
@@ -49,10 +62,10 @@ BM_MUST_CHECK int bm_atecc608_verify(void *user, const uint8_t key[BM_KEY_SIZE],
                                      const uint8_t signature[BM_SIGNATURE_SIZE]);
 
 /* The ephemeral key lies in TempKey, which idle keeps and power loss, sleep and watchdog clear, and one ECDH uses it up
- * (DS40002112, 5.2.1.2): ephemeral_uses is 1. The secret crosses the bus in clear. BM_OK or BM_ERR_PORT. Status 0F of ecdh:
- * TempKey holds no key any more, as after an answer that was lost, and only a new handshake goes on; 03: peer is not on the
- * curve. The policy lets no slot do ECDH, so that own is BM_KEY_EPHEMERAL or BM_ERR_PORT is returned. ecdh wants the data zone
- * locked. */
+ * (DS40002112, 5.2.1.2): ephemeral_uses is 1. The secret crosses the bus in clear, unless the chip is protected. BM_OK or
+ * BM_ERR_PORT. Status 0F of ecdh: TempKey holds no key any more, as after an answer that was lost, and only a new handshake goes
+ * on; 03: peer is not on the curve. The policy lets no slot do ECDH, so that own is BM_KEY_EPHEMERAL or BM_ERR_PORT is returned.
+ * ecdh wants the data zone locked. */
 BM_MUST_CHECK int bm_atecc608_ephemeral(void *user, uint8_t key[BM_KEY_SIZE]);
 BM_MUST_CHECK int bm_atecc608_ecdh(void *user, int own, const uint8_t peer[BM_KEY_SIZE], uint8_t secret[32]);
 
@@ -65,8 +78,9 @@ void bm_atecc608_serial(const uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t seria
 BM_MUST_CHECK int bm_atecc608_state(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_ZONE_SIZE],
                                     enum bm_unit_state *state, uint8_t key[BM_KEY_SIZE]);
 /* Write and lock the configuration, make the keys of slots 0 and 1, lock the data zone, each unless it is already so;
- * zone is the result, attestation the public half of slot 1. BM_ERR_STATE if another configuration is locked, which nothing can
- * change. After BM_ERR_PORT the chip stands somewhere on this way and a repeat goes on from there. */
+ * zone is the result, attestation the public half of slot 1. BM_ERR_STATE if another configuration is locked, or another IO
+ * protection key than the flash has, which nothing can change. After BM_ERR_PORT, and BM_ERR_SPACE if the flash did not keep that
+ * key, the chip stands somewhere on this way and a repeat goes on from there. */
 BM_MUST_CHECK int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE],
                                       uint8_t attestation[BM_KEY_SIZE]);
 /* Slot 1's signature over the chip's own statement that it holds the key of slot 0 under its configuration, bound to a nonce

@@ -47,7 +47,7 @@ func (b *bench) opcodes() *[]byte {
 	return &seen
 }
 
-func newPeer(t *testing.T) (key *ecdh.PrivateKey, public []byte) {
+func newPeer(t testing.TB) (key *ecdh.PrivateKey, public []byte) {
 	t.Helper()
 	key, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
@@ -57,7 +57,7 @@ func newPeer(t *testing.T) (key *ecdh.PrivateKey, public []byte) {
 }
 
 // sharedWith is the secret that the holder of peer has in common with the holder of own, X then Y.
-func sharedWith(t *testing.T, peer *ecdh.PrivateKey, own []byte) []byte {
+func sharedWith(t testing.TB, peer *ecdh.PrivateKey, own []byte) []byte {
 	t.Helper()
 	public, err := ecdh.P256().NewPublicKey(append([]byte{4}, own...))
 	if err != nil {

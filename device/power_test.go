@@ -50,6 +50,9 @@ func (b *bench) finished(t testing.TB, birth Birth) {
 	if err := b.judge(Birth{Anchor: b.anchor, Order: g.order, Unit: g.unit, Key: b.key(t)}); err != nil {
 		t.Errorf("not finished: %v", err)
 	}
+	if b.image.IOKey {
+		b.works(t)
+	}
 }
 
 // cutPower loses the supply before each byte that is written on the way, in chip or flash, from what prepare brings the bench to.

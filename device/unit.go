@@ -117,6 +117,9 @@ func NewUnit(image Image, board Board) (*Unit, error) {
 	fillImage(&c.image, image)
 	C.bm_line_start(&c.line, &c.request[0], C.BM_REQUEST_SIZE)
 	C.bm_atecc608_start(&c.chip, &c.bus)
+	if image.IOKey {
+		C.bm_atecc608_protect(&c.chip, &c.port)
+	}
 	C.bm_agent_start(c.agent, &c.image, &c.port, &c.chip, &c.board, &c.identity)
 	return u, nil
 }

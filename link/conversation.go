@@ -121,6 +121,7 @@ type request struct {
 	name      string
 	limit     time.Duration // for one try, from the first byte sent to the last received
 	arguments []any
+	optional  bool // an answer may leave out the last result
 }
 
 // call sends a request, up to three times, and scans the results of the answer into pointers. The same sequence makes
@@ -206,6 +207,9 @@ func (c *Conversation) accept(answer reply, q request, results []any) error {
 	}
 	if c.chip != nil && *c.chip != answer.chip {
 		return fmt.Errorf("%w: chip %X was %X", ErrUnitChanged, answer.chip, *c.chip)
+	}
+	if q.optional && len(answer.results) == len(results)-1 {
+		results = results[:len(answer.results)]
 	}
 	if err := scan(answer.results, results...); err != nil {
 		return fmt.Errorf("%w: %w", ErrGarbage, err)

@@ -70,6 +70,16 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+// A unit says what options it gives its chip unless they are 0.
+func TestChipOptions(t *testing.T) {
+	c, _ := dialFake(t, func(_ int, q []cbor.RawMessage) ([]byte, bool) {
+		return encodeFrame(replyTo(q, fakeChip, 0, append(goodResults(1), 0x6102)...)), false
+	})
+	if h, err := c.Hello(t.Context()); err != nil || h.ChipOptions != 0x6102 || h.DebugClosed {
+		t.Errorf("%+v, %v", h, err)
+	}
+}
+
 // TestLine has the unit's first answers spoiled in every way a line and a hostile unit know.
 func TestLine(t *testing.T) {
 	alter := func(item int, value any) func([]cbor.RawMessage, []byte) []byte {
@@ -206,6 +216,7 @@ func TestMalformedResults(t *testing.T) {
 			change(1, 4, nil), change(1, 4, 1.0), change(1, 5, []int{}), change(1, 5, nil), change(1, 5, []int{1, 2, 3, 4, 5, 6, 7, 8, 9}),
 			change(1, 6, 5), change(1, 6, -1), change(1, 8, nil), change(1, 8, make([]byte, 156)), change(1, 9, make([]byte, 136)),
 			change(1, 10, false), change(1, 11, nil), change(1, 11, 1),
+			append(goodResults(1), 0), append(goodResults(1), nil), append(goodResults(1), 65536), append(goodResults(1), 0x6102, 1), goodResults(1)[:11],
 			change(1, 0, cbor.RawMessage{0x18, 0x01}), change(1, 5, cbor.RawMessage{0x9F, 0x01, 0xFF})},
 		2: {nil, {[128]byte{}}, change(2, 0, [127]byte{}), change(2, 1, [65]byte{}), {[128]byte{}, [64]byte{}, 1}},
 		3: {change(3, 1, nil), change(3, 1, [63]byte{}), change(3, 0, [63]byte{}), change(3, 2, nil)},
@@ -255,7 +266,7 @@ func TestStatus(t *testing.T) {
 		{StatusState, 300, "prepare: the unit does not do this when it is in state 255"},
 		{StatusChip, 0, "prepare: the unit's chip does not answer"},
 		{StatusChip, 0x0F, "prepare: the unit's chip failed with status 0x0f"},
-		{StatusConfiguration, 0, "prepare: the unit's chip is locked with another configuration"},
+		{StatusConfiguration, 0, "prepare: the unit's chip is locked with another configuration, or with a key that the unit does not have"},
 		{StatusRefused, 8, "prepare: the unit refuses: the serial number is outside the order's range"},
 		{StatusRefused, 99, "prepare: the unit refuses: unknown check 99"},
 		{StatusFlash, 0, "prepare: the unit's flash does not hold what was written"},

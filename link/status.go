@@ -38,7 +38,7 @@ func (e *StatusError) Error() string {
 		}
 		return fmt.Sprintf("the unit's chip failed with status %#02x", e.Detail)
 	case StatusConfiguration:
-		return "the unit's chip is locked with another configuration"
+		return "the unit's chip is locked with another configuration, or with a key that the unit does not have"
 	case StatusRefused:
 		return "the unit refuses: " + Check(min(e.Detail, 255)).String()
 	case StatusFlash:

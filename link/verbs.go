@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 const (
@@ -32,6 +34,7 @@ type Hello struct {
 	UnitCertificate  []byte  // at most 135 bytes, empty when there is none
 	Generation       *uint32 // of the pairing record, nil when there is none
 	DebugClosed      bool
+	ChipOptions      uint16 // that its firmware gives a chip
 }
 
 // Preparation is what a unit reads from its chip once that is configured and locked.
@@ -64,13 +67,20 @@ func (c *Conversation) Hello(ctx context.Context) (Hello, error) {
 	c.newSession()
 	var h Hello
 	var version uint32
-	err := c.call(ctx, request{verb: 1, name: "hello", limit: 2 * time.Second},
+	var options cbor.RawMessage // nil: 0
+	err := c.call(ctx, request{verb: 1, name: "hello", limit: 2 * time.Second, optional: true},
 		&version, &h.Revision, &h.Firmware, &h.AnchorHash, &h.Product, &h.Peers, &h.State, &h.Locks,
-		&h.OrderCertificate, &h.UnitCertificate, &h.Generation, &h.DebugClosed)
+		&h.OrderCertificate, &h.UnitCertificate, &h.Generation, &h.DebugClosed, &options)
 	if err != nil {
 		return Hello{}, err
 	}
+	if options != nil {
+		err = scan([]cbor.RawMessage{options}, &h.ChipOptions)
+	}
 	switch {
+	case err != nil:
+	case options != nil && h.ChipOptions == 0:
+		err = errors.New("chip options of 0")
 	case version != protocol:
 		err = fmt.Errorf("protocol %d, not %d", version, protocol)
 	case len(h.Peers) == 0 || len(h.Peers) > maxPeers:

@@ -339,6 +339,9 @@ int main(void)
     swi.echo = board_chip_echo;
     bm_swi_start(&bus, &swi);
     bm_atecc608_start(&chip, &bus);
+#ifdef BM_CONFIG_IO_KEY
+    bm_atecc608_protect(&chip, &port);
+#endif
     turn_to_station();
     print("birthmark\n");
     look_for_seal();

@@ -39,6 +39,9 @@ func firmware(file []byte, image device.Image) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := symbol(f, "bm_atecc608_protect"); (err == nil) != image.IOKey {
+		return nil, fmt.Errorf("it was built %s BM_CONFIG_IO_KEY, and the product is %s", with(err == nil), with(image.IOKey))
+	}
 	at, err := symbol(f, "bm_image_constants")
 	if err != nil {
 		return nil, err
@@ -58,6 +61,13 @@ func firmware(file []byte, image device.Image) ([]byte, error) {
 		}
 	}
 	return nil, errors.New("it has no image")
+}
+
+func with(it bool) string {
+	if it {
+		return "with"
+	}
+	return "without"
 }
 
 func symbol(f *elf.File, name string) (elf.Symbol, error) {
