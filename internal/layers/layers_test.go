@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"link":         {},
 	"templates":    {},
 
-	"scripts/bench":    {"ca", "device", "hsm", "ledger", "link/sim", "provision", "scripts/figures", "templates"},
+	"scripts/bench":    {"ca", "device", "fleet", "hsm", "ledger", "link/sim", "provision", "scripts/figures", "templates"},
 	"scripts/powercut": {"scripts/figures"},
 	"scripts/proofs":   {"scripts/figures"},
 	"scripts/size":     {"scripts/figures"},
