@@ -116,6 +116,19 @@ func (p Prefix) fill(octet byte) EUI64 {
 // Range is what an order may name, both ends included.
 type Range struct{ First, Last EUI64 }
 
+// ParseRange reads FIRST..LAST. Errors wrap ErrMalformed.
+func ParseRange(s string) (r Range, err error) {
+	first, last, ok := strings.Cut(s, "..")
+	if !ok {
+		return r, fmt.Errorf("range %q: want FIRST..LAST: %w", s, ErrMalformed)
+	}
+	if r.First, err = ParseEUI64(first); err != nil {
+		return r, err
+	}
+	r.Last, err = ParseEUI64(last)
+	return r, err
+}
+
 // Size counts the serial numbers of a range that is not empty.
 func (r Range) Size() uint64 { return uint64(r.Last-r.First) + 1 }
 

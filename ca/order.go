@@ -264,6 +264,11 @@ func (a *Authority) isRoot(root crypto.Signer) error {
 	return nil
 }
 
+// Needs says whether this is the key of the newest root or of the next one, without which the authority ends.
+func (a *Authority) Needs(key *ecdsa.PublicKey) bool {
+	return key.Equal(a.Newest().Key()) || keyHash(key) == a.Newest().Next()
+}
+
 // isRootKey says whether it is the key of any root, or of the next.
 func (a *Authority) isRootKey(key *ecdsa.PublicKey) bool {
 	hash := keyHash(key)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/birthmark/birthmark/c509"
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/ceremony"
 	"github.com/birthmark/birthmark/chip"
 	"github.com/birthmark/birthmark/device"
 	"github.com/birthmark/birthmark/fleet"
@@ -98,6 +99,13 @@ var outcomes = []struct {
 	{sim.ErrFile, exitUsage, "remove all files of this simulated unit, or put copies in their place: a unit is not repaired"},
 	{provision.ErrNotProvisioned, exitPolicy, "provision it first: 'birthmark provision'"},
 	{provision.ErrSameUnit, exitUsage, "give the ports of two units"},
+	{ceremony.ErrNotRehearsed, exitPolicy, "rehearse the plan as it is now: 'birthmark ceremony rehearse'"},
+	{ceremony.ErrDeclined, exitUsage, "nothing was done since; repeat the command when everybody agrees"},
+	{ceremony.ErrKeyTaken, exitHSM, "choose another name in the plan, and rehearse it again"},
+	{ceremony.ErrNoReturn, exitPolicy, "repeat 'birthmark ceremony run': it goes on where it stopped"},
+	{ceremony.ErrComplete, exitPolicy, "a new ceremony takes a new folder"},
+	{ceremony.ErrWords, exitUsage, "read the word again; words at even places have two syllables, those at odd places three"},
+	{ceremony.ErrNoRun, exitUsage, "check --dir; a rehearsal needs no abort, remove its folder"},
 	{ca.ErrTest, exitPolicy, "a test authority's units must never be sold: give --test only where test units are wanted"},
 	{ca.ErrOtherRoot, exitSetAside, "flash the firmware that was built with this authority's constants ('birthmark ca bundle --c'), then try again"},
 	{ca.ErrRevoked, exitVerify, "keep it apart and tell the security officer: it stays outside as long as the status list has it ('birthmark ca show')"},

@@ -75,15 +75,8 @@ func (r revocation) read() (request ca.RevokeRequest, err error) {
 		request.Orders = append(request.Orders, uint16(number))
 	}
 	for _, text := range r.ranges {
-		first, last, ok := strings.Cut(text, "..")
-		if !ok {
-			return request, usage("--range %q: want FIRST..LAST", text)
-		}
-		var serials ca.Range
-		if serials.First, err = ca.ParseEUI64(first); err != nil {
-			return request, err
-		}
-		if serials.Last, err = ca.ParseEUI64(last); err != nil {
+		serials, err := ca.ParseRange(text)
+		if err != nil {
 			return request, err
 		}
 		request.Ranges = append(request.Ranges, serials)

@@ -104,7 +104,7 @@ ledger, 9 verification failed, 130 interrupted.`,
 	f := c.PersistentFlags()
 	f.StringVar(&p.config, "config", "", "settings file (default $BIRTHMARK_CONFIG, else birthmark/birthmark.yaml in the user's configuration folder)")
 	f.BoolVar(&p.json, "json", false, "print the answer as JSON")
-	c.AddCommand(p.ca(), p.station(), p.provision(), p.unit(), p.fleet(), p.chip(), p.ledger(), p.cert(), p.hsm(), p.version())
+	c.AddCommand(p.ca(), p.ceremony(), p.station(), p.provision(), p.unit(), p.fleet(), p.chip(), p.ledger(), p.cert(), p.hsm(), p.version())
 	p.finish(c)
 	return c
 }

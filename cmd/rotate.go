@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/ceremony"
 	"github.com/birthmark/birthmark/hsm"
 	"github.com/birthmark/birthmark/ledger"
 )
@@ -75,7 +76,11 @@ func (p *program) runRotate(ctx context.Context, r rotation) error {
 		}
 	}
 	for _, path := range r.ledgers {
-		if err := knowsOrders(ctx, a, path); err != nil {
+		book, err := readBook(ctx, a, path)
+		if err != nil {
+			return err
+		}
+		if err := book.Known(a); err != nil {
 			return err
 		}
 	}
@@ -146,23 +151,22 @@ func (p *program) rotate(ctx context.Context, a *ca.Authority, r rotation, reque
 	return nil
 }
 
-// knowsOrders compares a station's ledger with the authority's folder.
-func knowsOrders(ctx context.Context, a *ca.Authority, path string) (err error) {
+// readBook reads a station's ledger, to be compared with the authority's folder.
+func readBook(ctx context.Context, a *ca.Authority, path string) (b ceremony.Book, err error) {
 	book, err := ledger.OpenReadOnly(path, a.Anchor.Hash())
 	if err != nil {
-		return inLedger(err)
+		return b, inLedger(err)
 	}
 	defer func() { err = errors.Join(err, inLedger(book.Close())) }()
 	orders, err := book.Orders(ctx)
 	if err != nil {
-		return inLedger(err)
+		return b, inLedger(err)
 	}
+	b.Station = book.Identity().Station
 	for _, o := range orders {
-		if err := a.Knows(o.Number, o.Fingerprint); err != nil {
-			return fmt.Errorf("ledger of station %q: %w", book.Identity().Station, err)
-		}
+		b.Orders = append(b.Orders, ceremony.BookOrder{Number: o.Number, Fingerprint: o.Fingerprint})
 	}
-	return nil
+	return b, nil
 }
 
 // destroyOld destroys the key of the root that the newest one replaced, once the person agrees.
