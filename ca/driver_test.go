@@ -4,6 +4,7 @@ package ca
 
 import (
 	"crypto/sha256"
+	"strings"
 	"testing"
 
 	"github.com/birthmark/birthmark/device"
@@ -14,9 +15,27 @@ import (
 // The driver in a unit has its own table of the chip's configuration (device/port_atecc608.c), and the profile is what
 // officers review: a chip that the driver has locked is one that the profile accepts.
 func TestDriverMakesWhatTheProfileWants(t *testing.T) {
-	w := newWorks(t)
+	t.Run("in clear", func(t *testing.T) { driverMakes(t, newWorks(t)) })
+	t.Run("protected", func(t *testing.T) {
+		w := newWorks(t)
+		w.profile = protectedProfile(t)
+		driverMakes(t, w)
+	})
+}
+
+// protectedProfile is the demo's, for chips with an IO protection key.
+func protectedProfile(t testing.TB) *Profile {
+	t.Helper()
+	p, err := ParseProfile([]byte(strings.Replace(demoProfile(t), `options: "0000"`, `options: "6102"`, 1)))
+	if err != nil || !p.IOKey() {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func driverMakes(t *testing.T, w *works) {
 	unit, err := sim.Start(sim.Options{Dir: t.TempDir(), Image: device.Image{
-		AnchorHash: w.authority.Anchor.Hash(), Product: w.profile.Product, Peers: w.profile.Peers,
+		AnchorHash: w.authority.Anchor.Hash(), Product: w.profile.Product, Peers: w.profile.Peers, IOKey: w.profile.IOKey(),
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +51,10 @@ func TestDriverMakesWhatTheProfileWants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := w.profile.Fits(hello.Product, hello.Peers, hello.ChipOptions, hello.Firmware); err != nil {
+		t.Error(err)
+	}
+	wantError(t, "other options", w.profile.Fits(hello.Product, hello.Peers, hello.ChipOptions^0x6102, hello.Firmware), ErrPolicy)
 	prepared, err := conversation.Prepare(t.Context())
 	if err != nil {
 		t.Fatal(err)

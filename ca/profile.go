@@ -197,10 +197,11 @@ func (p *Profile) configure() error {
 	return nil
 }
 
-// What this release's chip driver writes, the same on every unit (device/port_atecc608.c, policy).
+// What this release's chip driver writes, the same on every unit (device/port_atecc608.c, policy) but for ChipOptions.
 const (
 	driverMode    = "00"
 	driverOptions = "0000"
+	driverIOKey   = "6102" // built with BM_CONFIG_IO_KEY: ECDH's output is encrypted by the key in slot 6
 )
 
 var driverSlots = [atecc608Slots]string{
@@ -212,13 +213,13 @@ var driverSlots = [atecc608Slots]string{
 // station can compare it with the profile, and a chip that is locked wrong is lost. Wraps ErrPolicy.
 func (p *Profile) producible() error {
 	refuse := func(field, wanted, written string) error {
-		return fmt.Errorf("profile %q: %s is %q, and this release's chip driver writes %q: %w", p.Name, field, wanted, written, ErrPolicy)
+		return fmt.Errorf("profile %q: %s is %q, and this release's chip driver writes %s: %w", p.Name, field, wanted, written, ErrPolicy)
 	}
 	if p.Chip.Mode != driverMode {
 		return refuse("chip.mode", p.Chip.Mode, driverMode)
 	}
-	if p.Chip.Options != driverOptions {
-		return refuse("chip.options", p.Chip.Options, driverOptions)
+	if p.Chip.Options != driverOptions && p.Chip.Options != driverIOKey {
+		return refuse("chip.options", p.Chip.Options, driverOptions+", or "+driverIOKey+" for IO protection")
 	}
 	for i, s := range p.Chip.Slots {
 		if !strings.EqualFold(s, driverSlots[i]) {
@@ -242,6 +243,9 @@ func (p *Profile) CheckConfiguration(zone [configSize]byte) error {
 	return nil
 }
 
+// IOKey says whether the profile's chips encrypt what ECDH gives, by a key that they share with their microcontroller.
+func (p *Profile) IOKey() bool { return p.Chip.Options == driverIOKey }
+
 // OnlyFirmware is the image that a chip without a unit is meant for: the one of the profile, or zeros where any may be
 // provisioned. Of several it cannot be told which, and the error wraps ErrPolicy.
 func (p *Profile) OnlyFirmware() (hash [32]byte, err error) {
@@ -254,14 +258,17 @@ func (p *Profile) OnlyFirmware() (hash [32]byte, err error) {
 	return hash, err
 }
 
-// Fits says whether an image is of the profile: product and peers, or the error wraps ErrOtherRoot; its hash where the profile
-// lists any, or it wraps ErrPolicy.
-func (p *Profile) Fits(product uint32, peers []uint32, firmware [32]byte) error {
+// Fits says whether an image is of the profile: product and peers, or the error wraps ErrOtherRoot; the ChipOptions that it gives a
+// chip, and its hash where the profile lists any, or it wraps ErrPolicy.
+func (p *Profile) Fits(product uint32, peers []uint32, options uint16, firmware [32]byte) error {
 	if product != p.Product {
 		return fmt.Errorf("unit's firmware is product %d, profile %q is %d: %w", product, p.Name, p.Product, ErrOtherRoot)
 	}
 	if !slices.Equal(peers, p.Peers) {
 		return fmt.Errorf("unit's firmware talks to products %d, profile %q says %d: %w", peers, p.Name, p.Peers, ErrOtherRoot)
+	}
+	if want := binary.LittleEndian.Uint16(p.configuration.want[atChipOptions:]); options != want {
+		return fmt.Errorf("unit's firmware gives its chip the options %04x, profile %q wants %04x: %w", options, p.Name, want, ErrPolicy)
 	}
 	return p.checkFirmware(firmware)
 }

@@ -19,9 +19,10 @@ func (p *program) unitBoard() *cobra.Command {
 		Long: `Starts boards: each a Cortex-M0 in QEMU that runs the firmware of 'make
 firmware', with a simulated ATECC608 behind its single wire. Prints port and
 console of each once all have power. The constants of --bundle and --profile go
-into the firmware, so that it trusts this authority. What a unit keeps without
-power is in --dir, in the same files as that of 'fleet serve': started again,
-the boards go on as they were.
+into the firmware, so that it trusts this authority; where the profile's
+ChipOptions are 6102 it must have been built by 'IO_KEY=1 scripts/firmware'. What
+a unit keeps without power is in --dir, in the same files as that of 'fleet
+serve': started again, the boards go on as they were.
 
 With --wire the lines of the first and the second board are one wire, of the
 third and the fourth another, and there are no ports. Open a console with any
@@ -51,7 +52,7 @@ line that is typed goes to the peer, which prints it and sends it back. An
 			if err := os.MkdirAll(r.Dir, 0o755); err != nil {
 				return err
 			}
-			r.Anchor, r.Product, r.Peers = bundle.Anchor.Hash(), product.Product, product.Peers
+			r.Anchor, r.Product, r.Peers, r.IOKey = bundle.Anchor.Hash(), product.Product, product.Peers, product.IOKey()
 			var answered error
 			err = fleet.ServeBoards(c.Context(), r, func(boards []fleet.Board) {
 				view := boardsJSON{}

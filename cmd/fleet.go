@@ -27,8 +27,8 @@ func (p *program) fleetServe() *cobra.Command {
 		Long: `Starts simulated units, each the C library's agent over its C driver over a
 simulated ATECC608, and prints one port a line once all answer. The ports are
 links in --dir that stay the same from run to run; what a unit keeps without
-power is in files beside them. Stop it with Ctrl+C; started again, the units go
-on as they were.`,
+power is in files beside them. Their firmware gives its chips what --profile
+wants. Stop it with Ctrl+C; started again, the units go on as they were.`,
 		Example: `  birthmark fleet serve -n 8 --dir units --bundle bundle.cbor \
     --profile demo-sensor`,
 		Args: cobra.NoArgs,
@@ -61,7 +61,7 @@ func (p *program) runFleetServe(ctx context.Context, r fleet.Request, profile st
 	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
 		return err
 	}
-	r.Anchor, r.Product, r.Peers = bundle.Anchor.Hash(), product.Product, product.Peers
+	r.Anchor, r.Product, r.Peers, r.IOKey = bundle.Anchor.Hash(), product.Product, product.Peers, product.IOKey()
 	r.Firmware = sha256.Sum256([]byte("birthmark simulated unit 1"))
 	var answered error
 	err = fleet.Serve(ctx, r, func(ports []string) {

@@ -366,7 +366,8 @@ static int check_io_key(struct bm_atecc608 *chip)
         0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96,
         0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16,
         0x2b, 0xce, 0x33, 0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5};
-    uint8_t key[BM_KEY_SIZE], x[32];
+    uint8_t key[BM_KEY_SIZE];
+    uint8_t *x = key + 32; /* over y, which is not asked for */
 
     if (io_key(chip) == NULL) {
         return BM_ERR_STATE;
@@ -376,7 +377,7 @@ static int check_io_key(struct bm_atecc608 *chip)
             return BM_ERR_PORT;
         }
         if (ecdh_encrypted(chip, generator, x) == BM_OK) {
-            return bm_equal(x, key, sizeof x) ? BM_OK : BM_ERR_STATE;
+            return bm_equal(x, key, 32) ? BM_OK : BM_ERR_STATE;
         }
         if (chip->status != EXECUTION_ERROR) { /* an answer to ECDH that was lost */
             return BM_ERR_PORT;
@@ -494,19 +495,31 @@ unsigned bm_atecc608_options(const struct bm_atecc608 *chip)
 {
     return chip->protecting != NULL ? 0x0002 | 1 << 8 | SLOT_IO_KEY << 12 : 0x0000;
 }
-#endif
 
 /* What a byte that the policy decides is to be in this chip. */
+static BM_NOINLINE uint8_t wanted(const struct bm_atecc608 *chip, unsigned at)
+{
+    unsigned options = bm_atecc608_options(chip);
+
+    switch (at) {
+    case AT_CHIP_OPTIONS:
+        return (uint8_t)options;
+    case AT_CHIP_OPTIONS + 1:
+        return (uint8_t)(options >> 8);
+    default:
+        return policy[at];
+    }
+}
+
+#else
+
 static uint8_t wanted(const struct bm_atecc608 *chip, unsigned at)
 {
-#ifdef BM_CONFIG_IO_KEY
-    if (at == AT_CHIP_OPTIONS || at == AT_CHIP_OPTIONS + 1) {
-        return (uint8_t)(bm_atecc608_options(chip) >> 8 * (at - AT_CHIP_OPTIONS));
-    }
-#endif
     (void)chip;
     return policy[at];
 }
+
+#endif
 
 static int holds_policy(const struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_ZONE_SIZE])
 {

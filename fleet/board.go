@@ -22,6 +22,7 @@ type BoardRequest struct {
 	Anchor    [32]byte
 	Product   uint32
 	Peers     []uint32
+	IOKey     bool
 	TimeScale float64
 	Baud      int
 	Wired     bool     // the lines of the first and the second board are one wire, and so on; they have no ports
@@ -50,7 +51,7 @@ func ServeBoards(ctx context.Context, r BoardRequest, ready func([]Board)) (err 
 	for i := range r.Units {
 		o := sim.MachineOptions{
 			Dir: r.Dir, Index: i + 1, TimeScale: r.TimeScale, Baud: r.Baud, Firmware: r.Firmware,
-			Image: device.Image{AnchorHash: r.Anchor, Product: r.Product, Peers: r.Peers},
+			Image: device.Image{AnchorHash: r.Anchor, Product: r.Product, Peers: r.Peers, IOKey: r.IOKey},
 		}
 		if r.Wired {
 			if i%2 == 0 {

@@ -27,6 +27,7 @@ type Request struct {
 	Firmware  [32]byte // the image's hash
 	Product   uint32
 	Peers     []uint32
+	IOKey     bool    // the chips encrypt what ECDH gives
 	TimeScale float64 // chip's execution times: 1 as in the data sheet, 0 none
 	Baud      int     // pace of the line, bits a second; 0 = as fast as it goes
 }
@@ -50,7 +51,7 @@ func Serve(ctx context.Context, r Request, ready func(ports []string)) (err erro
 			Index:     i + 1,
 			TimeScale: r.TimeScale,
 			Baud:      r.Baud,
-			Image:     device.Image{AnchorHash: r.Anchor, FirmwareHash: r.Firmware, Product: r.Product, Peers: r.Peers},
+			Image:     device.Image{AnchorHash: r.Anchor, FirmwareHash: r.Firmware, Product: r.Product, Peers: r.Peers, IOKey: r.IOKey},
 		})
 		if startErr != nil {
 			return startErr

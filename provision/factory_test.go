@@ -199,6 +199,7 @@ func (f *factory) image() device.Image {
 		FirmwareHash: sha256.Sum256([]byte("firmware")),
 		Product:      f.profile.Product,
 		Peers:        f.profile.Peers,
+		IOKey:        f.profile.IOKey(),
 	}
 }
 

@@ -65,7 +65,7 @@ func (u *unit) suits(p *ca.Profile, g greeted) error {
 	case g.Revision[2] != atecc608:
 		err = fmt.Errorf("revision %x is not that of an %s", g.Revision, p.Chip.Type)
 	default:
-		err = p.Fits(g.Product, g.Peers, g.Firmware)
+		err = p.Fits(g.Product, g.Peers, g.ChipOptions, g.Firmware)
 	}
 	if err != nil {
 		return fmt.Errorf("chip %x: %w: %w", u.chip, err, ErrSetAside)

@@ -190,6 +190,7 @@ func (s *Station) open(path string) (io.ReadWriteCloser, error) {
 		FirmwareHash: firmware,
 		Product:      s.Order.Certificate.Product,
 		Peers:        s.Order.Profile.Peers,
+		IOKey:        s.Order.Profile.IOKey(),
 	}})
 }
 

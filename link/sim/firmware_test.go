@@ -42,6 +42,20 @@ func TestFirmware(t *testing.T) {
 			t.Errorf("a file of %d bytes: %v", len(file), err)
 		}
 	}
+	t.Setenv("IO_KEY", "1")
+	protecting, protected := buildFirmware(t), image
+	protected.IOKey = true
+	if out, err := Firmware(protecting, protected); err != nil || len(out) == 0 {
+		t.Error(err)
+	}
+	for _, c := range []struct {
+		file  []byte
+		image device.Image
+	}{{protecting, image}, {nobodys, protected}} {
+		if _, err := Firmware(c.file, c.image); !errors.Is(err, ErrFirmware) || !strings.Contains(err.Error(), "BM_CONFIG_IO_KEY") {
+			t.Errorf("IO key %t in the image alone: %v", c.image.IOKey, err)
+		}
+	}
 }
 
 // The check that the firmware's build ends with sees code for another core.
