@@ -115,6 +115,7 @@ var outcomes = []struct {
 	{provision.ErrRelease, exitPolicy, "ask for a release of the serial number and generation that 'birthmark unit inspect' shows"},
 	{provision.ErrSetAside, exitSetAside, "put this unit into the red bin and do not try it again before somebody has looked at it; the next unit is not affected"},
 
+	{hsm.ErrLeft, exitHSM, "put the token right and repeat the command with --existing: it takes the key if it was made, and makes it if not"},
 	{hsm.ErrPINLocked, exitHSM, "ask the token's security officer to unlock or reset the PIN; do not try again"},
 	{hsm.ErrPIN, exitHSM, "the PIN was tried once and will not be tried again by itself; check its source before you run this again, tokens lock after a few"},
 	{hsm.ErrAmbiguous, exitHSM, "add serial=... to the URI so that exactly one token matches; 'birthmark hsm list' shows the serial numbers"},
@@ -125,6 +126,7 @@ var outcomes = []struct {
 	{hsm.ErrLost, exitHSM, "plug the token in again and repeat the command; nothing was signed that is not in the ledger"},
 	{hsm.ErrUnsupported, exitHSM, "install a build with cgo, or use key files for a test authority"},
 	{provision.ErrKey, exitHSM, "the unit is unharmed; check the token with 'birthmark hsm test', then run the same command again"},
+	{hsm.ErrSign, exitHSM, "check the token with 'birthmark hsm test', then repeat the command"},
 	{errHSM, exitHSM, "check the PIN's source, the module's path and the token; 'birthmark hsm list' shows what is there"},
 
 	{ledger.ErrExhausted, exitPolicy, "ask the security officer for the next order ('birthmark ca order')"},

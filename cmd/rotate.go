@@ -188,7 +188,7 @@ func (p *program) destroyOld(ctx context.Context, a *ca.Authority, agreed bool, 
 	case errors.Is(err, hsm.ErrNoKey):
 		fmt.Fprintf(p.Err, "birthmark: the key of root %d is not at %s any more\n", epoch, a.OldURI())
 	case err != nil:
-		return fmt.Errorf("root %d is in its place, the key of root %d is not destroyed; %w", a.Epoch(), epoch, inHSM(err))
+		return fmt.Errorf("root %d is in its place, the key of root %d is not destroyed, repeat this command; %w", a.Epoch(), epoch, inHSM(err))
 	default:
 		fmt.Fprintf(p.Err, "birthmark: destroyed the key of root %d, at %s; destroy its copies as well\n", epoch, a.OldURI())
 	}

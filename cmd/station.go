@@ -185,7 +185,11 @@ func (p *program) makeRequest(ctx context.Context, name string, existing bool) (
 		return nil, err
 	}
 	fmt.Fprintf(p.Err, "birthmark: its public key is %s\n", public)
-	return ca.NewRequest(nil, name, key)
+	request, err := ca.NewRequest(nil, name, key)
+	if err != nil {
+		return nil, fmt.Errorf("the order key is there, repeat with --existing; %w", err)
+	}
+	return request, nil
 }
 
 func (p *program) stationCheck() *cobra.Command {

@@ -21,7 +21,7 @@ const p256 = "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
 // GenerateKey makes a P-256 key pair that stays in the token: sensitive, not extractable, and good for
 // signing only. Everything the token was told is read back, and a signature is made and verified; if
 // anything is not as it should be, the pair is destroyed. Errors wrap ErrKeyExists, if a key has the
-// label, ErrHalfKey, if a public key alone has it, or ErrLost, after which nobody knows whether the pair is there.
+// label, ErrHalfKey, if a public key alone has it, ErrLost, or ErrLeft.
 func (t *Token) GenerateKey(ctx context.Context, label string) (*Signer, error) {
 	return t.create(ctx, label, nil)
 }
@@ -62,30 +62,34 @@ func (t *Token) generate(ctx context.Context, label string, id []byte) (*Signer,
 		return nil
 	})
 	if err != nil {
-		if e := t.undo(context.WithoutCancel(ctx), id); e != nil {
-			err = fmt.Errorf("%w; a key pair with id %x may be left in it: %w", err, id, e)
+		if e := t.undo(context.WithoutCancel(ctx), Selector{Label: label, ID: id}); e != nil {
+			err = fmt.Errorf("%w; %w with id %x: %w", err, ErrLeft, id, e)
 		}
 		return nil, err
 	}
 	return k, nil
 }
 
-// undo destroys what a generation that failed left behind: the token may have made the pair and lost the answer. Nobody else
-// has the random id.
-func (t *Token) undo(ctx context.Context, id []byte) error {
-	left := []*pkcs11.Attribute{attr(pkcs11.CKA_ID, id)}
-	var found []pkcs11.ObjectHandle
-	err := t.read(ctx, func(s session) (err error) { // brings a lost token back
-		found, err = s.find(left)
+// undo destroys what a generation that failed left behind: the token may have made the pair and lost the answer. The label was
+// free before.
+func (t *Token) undo(ctx context.Context, made Selector) error {
+	var halves []pkcs11.ObjectHandle
+	find := func(s session) error {
+		private, err := s.find(made.template(pkcs11.CKO_PRIVATE_KEY))
+		if err != nil {
+			return err
+		}
+		public, err := s.find(made.template(pkcs11.CKO_PUBLIC_KEY))
+		halves = append(private, public...)
 		return err
-	})
-	if err != nil || len(found) == 0 {
+	}
+	if err := t.read(ctx, find); err != nil || len(halves) == 0 { // read brings a lost token back
 		return err
 	}
 	return t.write(ctx, func(s session) error {
-		found, err := s.find(left)
-		for _, object := range found {
-			err = errors.Join(err, s.destroy(object))
+		err := find(s)
+		for _, half := range halves {
+			err = errors.Join(err, s.destroy(half))
 		}
 		return err
 	})
@@ -231,7 +235,7 @@ func (s session) publicHalves(want Selector) ([]pkcs11.ObjectHandle, error) {
 	var halves []pkcs11.ObjectHandle
 	for _, object := range found {
 		public, err := s.point(object)
-		if lost(err) {
+		if code(err) != pkcs11.CKR_OK {
 			return nil, err
 		}
 		if want.Public == nil || err == nil && want.Public.Equal(public) {

@@ -28,6 +28,8 @@ var (
 	ErrKeyExists   = errors.New("key exists already")
 	ErrHalfKey     = errors.New("only the public half of a key is there")
 	ErrLost        = errors.New("token lost")
+	ErrLeft        = errors.New("a key pair may be left in the token") // of a key that was not made
+	ErrSign        = errors.New("sign")                                // what Sign returned
 	ErrUnsupported = errors.New("this birthmark was built without cgo, so PKCS#11 tokens are not supported; use a build with cgo")
 )
 
@@ -44,7 +46,7 @@ type Options struct {
 
 // Key signs for one P-256 key, wherever it lives. Sign takes a SHA-256 digest (32 bytes) and
 // crypto.SHA256, and returns an ASN.1 DER signature (RFC 3279, section 2.2.3) that verifies under
-// Public. It is safe for concurrent use until Close, which logs out of the token.
+// Public, or an error that wraps ErrSign. It is safe for concurrent use until Close, which logs out of the token.
 type Key interface {
 	crypto.Signer
 	io.Closer
@@ -60,7 +62,7 @@ func OpenKey(ctx context.Context, uri string, options Options) (Key, error) {
 }
 
 // CreateKey makes a P-256 key where uri says and opens it: in a token under the URI's object, which is
-// its label, and its id, random if it names none, or in a new encrypted file. It never replaces a key: errors wrap ErrKeyExists, ErrHalfKey and
+// its label, and its id, random if it names none, or in a new encrypted file. It never replaces a key: errors wrap ErrKeyExists, ErrHalfKey, ErrLeft and
 // those of OpenKey.
 func CreateKey(ctx context.Context, uri string, options Options) (Key, error) {
 	return withKey(ctx, uri, options, createFile, func(ctx context.Context, token *Token, u URI) (*Signer, error) {

@@ -186,7 +186,7 @@ func (k *fileKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([
 		der, err = verified(k.public, digest, der)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("sign with key file %q: %w", k.path, err)
+		return nil, fmt.Errorf("%w with key file %q: %w", ErrSign, k.path, err)
 	}
 	return der, nil
 }

@@ -80,7 +80,7 @@ func (s session) keys(want Selector) ([]keyPair, error) {
 		case err == nil && want.Public != nil && !want.Public.Equal(pair.public):
 		case err == nil:
 			pairs = append(pairs, pair)
-		case lost(err) || want.Public == nil || want.Label != "" || want.ID != nil:
+		case code(err) != pkcs11.CKR_OK || want.Public == nil || want.Label != "" || want.ID != nil:
 			return nil, fmt.Errorf("key %s: %w", pair, err)
 		}
 	}

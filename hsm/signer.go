@@ -74,7 +74,7 @@ func (k *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("sign with %s: %w", k.Description(), err)
+		return nil, fmt.Errorf("%w with %s: %w", ErrSign, k.Description(), err)
 	}
 	return der, nil
 }
