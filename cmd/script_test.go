@@ -22,6 +22,7 @@ import (
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/birthmark/birthmark/hsm/hsmtest"
 	"github.com/birthmark/birthmark/link"
 )
 
@@ -82,10 +83,7 @@ func goBuild(t *testing.T) []string {
 	return []string{"ROOT=" + root, "GOCACHE=" + lines[0], "GOMODCACHE=" + lines[1], "GOFLAGS=" + lines[2]}
 }
 
-const (
-	pin   = "648219-nobody-reads-this"
-	soPIN = "77441122"
-)
+const pin = "648219-nobody-reads-this"
 
 // A record has all that one run of birthmark printed, between these two lines.
 const (
@@ -168,26 +166,16 @@ func auditRecord(text string) error {
 
 // tokens LABEL... makes a SoftHSM2 store with a token of each label. Their PIN is in the file pin.
 func makeTokens(ts *testscript.TestScript, neg bool, labels []string) {
-	if _, err := exec.LookPath("softhsm2-util"); err != nil {
-		ts.Fatalf("softhsm2-util is missing; 'scripts/bootstrap test' installs it")
-	}
-	modules := []string{"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so", "/usr/local/lib/softhsm/libsofthsm2.so"}
-	found := slices.IndexFunc(modules, func(path string) bool { _, err := os.Stat(path); return err == nil })
-	if found < 0 {
-		ts.Fatalf("libsofthsm2.so is in none of %q; 'scripts/bootstrap test' installs it", modules)
-	}
 	work := ts.Getenv("WORK")
-	store := filepath.Join(work, ".tokens")
-	ts.Check(os.MkdirAll(store, 0o700))
-	configuration := filepath.Join(work, ".softhsm2.conf")
-	ts.Check(os.WriteFile(configuration, fmt.Appendf(nil, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", store), 0o600))
+	store, err := hsmtest.SoftHSM(filepath.Join(work, ".softhsm"), pin, labels...)
+	ts.Check(err)
 	ts.Check(os.WriteFile(filepath.Join(work, "pin"), []byte(pin+"\n"), 0o600))
-	ts.Setenv("SOFTHSM2_CONF", configuration)
-	ts.Setenv("BIRTHMARK_MODULE", modules[found])
-	ts.Setenv("BIRTHMARK_PIN_FILE", filepath.Join(work, "pin"))
-	for _, label := range labels {
-		ts.Check(ts.Exec("softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", soPIN, "--pin", pin))
+	for _, variable := range store.Env {
+		name, value, _ := strings.Cut(variable, "=")
+		ts.Setenv(name, value)
 	}
+	ts.Setenv("BIRTHMARK_MODULE", store.Module)
+	ts.Setenv("BIRTHMARK_PIN_FILE", filepath.Join(work, "pin"))
 }
 
 // factory COUNT does what journey.txtar tells step by step: an authority, a station and an order of COUNT units.

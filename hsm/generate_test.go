@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/miekg/pkcs11"
+
+	"github.com/birthmark/birthmark/hsm/hsmtest"
 )
 
 func TestGenerateRefusesLabel(t *testing.T) {
@@ -50,7 +52,7 @@ func TestGenerateLeavesNoHalfTrustedKey(t *testing.T) {
 	for _, fault := range []struct {
 		entry int
 		kind  uint64
-	}{{getAttributeValue, pkcs11.CKR_FUNCTION_FAILED}, {sign, flipBit}, {sign, 0x32}, {sign, closeAll}, {generatePair, answerLost | 0x32}} {
+	}{{hsmtest.GetAttributeValue, pkcs11.CKR_FUNCTION_FAILED}, {hsmtest.Sign, hsmtest.FlipBit}, {hsmtest.Sign, 0x32}, {hsmtest.Sign, hsmtest.CloseAll}, {hsmtest.GenerateKeyPair, hsmtest.AnswerLost | 0x32}} {
 		token := open(t, tokens(t, "factory-a"))
 		inject(t, fault.entry, fault.kind, 0, 1)
 		if _, err := token.GenerateKey(context.Background(), "order"); err == nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/miekg/pkcs11"
+
+	"github.com/birthmark/birthmark/hsm/hsmtest"
 )
 
 func TestList(t *testing.T) {
@@ -79,12 +81,12 @@ func TestTestPasses(t *testing.T) {
 // A token that does not say what its key is fails the test, which still ends with a report.
 func TestTestFails(t *testing.T) {
 	options := tokens(t, "factory-a")
-	inject(t, getAttributeValue, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, 0, 1)
+	inject(t, hsmtest.GetAttributeValue, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, 0, 1)
 	report, err := Test(context.Background(), "pkcs11:token=factory-a", options)
 	if err != nil || len(report.Checks) != 3 || report.Checks[2].Passed || !strings.Contains(report.Checks[2].Detail, "CKR_ATTRIBUTE_TYPE_INVALID") {
 		t.Errorf("%+v, %v", report.Checks, err)
 	}
-	inject(t, sign, pkcs11.CKR_DEVICE_REMOVED, 0, forever)
+	inject(t, hsmtest.Sign, pkcs11.CKR_DEVICE_REMOVED, 0, hsmtest.Forever)
 	_, err = Test(context.Background(), "pkcs11:token=factory-a", options)
 	wantError(t, err, ErrLost)
 }

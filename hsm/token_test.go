@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/miekg/pkcs11"
+
+	"github.com/birthmark/birthmark/hsm/hsmtest"
 )
 
 var digest = sha256.Sum256([]byte("one unit"))
@@ -122,7 +124,7 @@ func TestExactlyOneToken(t *testing.T) {
 	if len(serials) != 2 {
 		t.Fatalf("List shows %+v", list)
 	}
-	login := calls(loginCall)
+	login := calls(hsmtest.Login)
 	_, err = Open(context.Background(), URI{Token: "factory-a"}, options)
 	wantError(t, err, ErrAmbiguous)
 	for _, want := range append(serials, "SoftHSM project") {
@@ -152,7 +154,7 @@ func TestExactlyOneToken(t *testing.T) {
 
 func TestPINIsOfferedOnce(t *testing.T) {
 	options := tokens(t, "factory-a")
-	login := calls(loginCall)
+	login := calls(hsmtest.Login)
 	options.PIN = PINFromFile(secretFile(t, testPIN+"x"))
 	_, err := Open(context.Background(), URI{Token: "factory-a"}, options)
 	wantError(t, err, ErrPIN)
@@ -165,7 +167,7 @@ func TestPINIsOfferedOnce(t *testing.T) {
 	if login() != 1 {
 		t.Fatal("an unreadable source became a PIN")
 	}
-	inject(t, loginCall, pkcs11.CKR_PIN_LOCKED, 0, 1)
+	inject(t, hsmtest.Login, pkcs11.CKR_PIN_LOCKED, 0, 1)
 	options.PIN = PINFromFile(secretFile(t, testPIN))
 	_, err = Open(context.Background(), URI{Token: "factory-a"}, options)
 	wantError(t, err, ErrPINLocked)
@@ -174,8 +176,8 @@ func TestPINIsOfferedOnce(t *testing.T) {
 func TestTokenFlagsBeforePIN(t *testing.T) {
 	for _, flag := range []uint64{pkcs11.CKF_USER_PIN_LOCKED, pkcs11.CKF_USER_PIN_FINAL_TRY} {
 		options := tokens(t, "factory-a")
-		login := calls(loginCall)
-		inject(t, getTokenInfo, tokenFlags|flag, 0, forever)
+		login := calls(hsmtest.Login)
+		inject(t, hsmtest.GetTokenInfo, hsmtest.TokenFlags|flag, 0, hsmtest.Forever)
 		_, err := Open(context.Background(), URI{Token: "factory-a"}, options)
 		wantError(t, err, ErrPINLocked)
 		if login() != 0 {
@@ -186,8 +188,8 @@ func TestTokenFlagsBeforePIN(t *testing.T) {
 
 func TestOwnPad(t *testing.T) {
 	options := tokens(t, "factory-a")
-	inject(t, getTokenInfo, tokenFlags|pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH, 0, forever)
-	inject(t, loginCall, pkcs11.CKR_OK, 0, 1) // a person types at the pad
+	inject(t, hsmtest.GetTokenInfo, hsmtest.TokenFlags|pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH, 0, hsmtest.Forever)
+	inject(t, hsmtest.Login, pkcs11.CKR_OK, 0, 1) // a person types at the pad
 	options.PIN = PINFromFile("/nonexistent")
 	open(t, options)
 }
@@ -197,9 +199,9 @@ var lostCodes = []uint64{0x32, 0x30, 0xE0, 0xB3, 0xE1, 0x5, 0x82, 0x3, 0xB0, 0x6
 
 func TestLostTokenComesBack(t *testing.T) {
 	k := create(t, order, tokens(t, "factory-a"))
-	for _, entry := range []int{signInit, sign} {
+	for _, entry := range []int{hsmtest.SignInit, hsmtest.Sign} {
 		for _, code := range lostCodes {
-			initialized, login := calls(initialize), calls(loginCall)
+			initialized, login := calls(hsmtest.Initialize), calls(hsmtest.Login)
 			inject(t, entry, code, 0, 1)
 			if err := signOnce(k); err != nil {
 				t.Errorf("entry %d, 0x%X: %v", entry, code, err)
@@ -209,7 +211,7 @@ func TestLostTokenComesBack(t *testing.T) {
 			}
 		}
 	}
-	inject(t, signInit, closeAll, 0, 1)
+	inject(t, hsmtest.SignInit, hsmtest.CloseAll, 0, 1)
 	if err := signOnce(k); err != nil {
 		t.Error("pulled and put back:", err)
 	}
@@ -220,10 +222,10 @@ func TestLostTokenStaysLost(t *testing.T) {
 	for _, fault := range []struct {
 		entry int
 		kind  uint64
-	}{{signInit, 0x32}, {sign, 0xB3}, {openSession, 0xE0}, {getSlotList, noSlots}, {getTokenInfo, 0xE0}, {findObjects, 0x30}, {initialize, 0x5}} {
-		inject(t, sign, 0x32, 0, 1) // what sends it looking
-		inject(t, fault.entry, fault.kind, 0, forever)
-		login := calls(loginCall)
+	}{{hsmtest.SignInit, 0x32}, {hsmtest.Sign, 0xB3}, {hsmtest.OpenSession, 0xE0}, {hsmtest.GetSlotList, hsmtest.NoSlots}, {hsmtest.GetTokenInfo, 0xE0}, {hsmtest.FindObjects, 0x30}, {hsmtest.Initialize, 0x5}} {
+		inject(t, hsmtest.Sign, 0x32, 0, 1) // what sends it looking
+		inject(t, fault.entry, fault.kind, 0, hsmtest.Forever)
+		login := calls(hsmtest.Login)
 		for range 2 {
 			wantError(t, signOnce(k), ErrLost)
 		}
@@ -231,7 +233,7 @@ func TestLostTokenStaysLost(t *testing.T) {
 			t.Errorf("entry %d: %d logins in two tries", fault.entry, login())
 		}
 		inject(t, fault.entry, 0, 0, 0)
-		inject(t, sign, 0, 0, 0)
+		inject(t, hsmtest.Sign, 0, 0, 0)
 		if err := signOnce(k); err != nil {
 			t.Errorf("entry %d: the token is back, but: %v", fault.entry, err)
 		}
@@ -246,8 +248,8 @@ func TestRecoveryOffersPINOnce(t *testing.T) {
 	if err := os.WriteFile(path, []byte("000000"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	login := calls(loginCall)
-	inject(t, sign, 0x32, 0, 1)
+	login := calls(hsmtest.Login)
+	inject(t, hsmtest.Sign, 0x32, 0, 1)
 	for range 3 {
 		wantError(t, signOnce(k), ErrPIN)
 	}
@@ -260,9 +262,9 @@ func TestRecoveryOffersPINOnce(t *testing.T) {
 func TestFailedLoginIsNotRepeated(t *testing.T) {
 	for code, again := range map[uint64]bool{pkcs11.CKR_GENERAL_ERROR: false, pkcs11.CKR_FUNCTION_FAILED: false, pkcs11.CKR_DEVICE_REMOVED: true} {
 		k := create(t, order, tokens(t, "factory-a"))
-		login := calls(loginCall)
-		inject(t, sign, pkcs11.CKR_DEVICE_REMOVED, 0, 1)
-		inject(t, loginCall, code, 0, 1)
+		login := calls(hsmtest.Login)
+		inject(t, hsmtest.Sign, pkcs11.CKR_DEVICE_REMOVED, 0, 1)
+		inject(t, hsmtest.Login, code, 0, 1)
 		if signOnce(k) == nil || login() != 1 {
 			t.Errorf("0x%X: %d logins", code, login())
 		}
@@ -284,7 +286,7 @@ func TestDescriptorPINSurvivesRecovery(t *testing.T) {
 	defer f.Close()
 	options.PIN = PINFromFD(duplicate(t, f))
 	k := create(t, order, options)
-	inject(t, sign, 0x32, 0, 1)
+	inject(t, hsmtest.Sign, 0x32, 0, 1)
 	if err := signOnce(k); err != nil {
 		t.Fatal(err)
 	}
@@ -305,15 +307,15 @@ func TestOperationActive(t *testing.T) {
 	if err := signOnce(k); err != nil {
 		t.Fatal(err)
 	}
-	initialized, closed := calls(initialize), calls(closeSession)
-	inject(t, signInit, pkcs11.CKR_OPERATION_ACTIVE, 0, 1)
+	initialized, closed := calls(hsmtest.Initialize), calls(hsmtest.CloseSession)
+	inject(t, hsmtest.SignInit, pkcs11.CKR_OPERATION_ACTIVE, 0, 1)
 	if err := signOnce(k); err != nil {
 		t.Fatal(err)
 	}
 	if initialized() != 0 || closed() != 1 {
 		t.Fatalf("%d C_Initialize, %d C_CloseSession", initialized(), closed())
 	}
-	inject(t, signInit, pkcs11.CKR_OPERATION_ACTIVE, 0, forever)
+	inject(t, hsmtest.SignInit, pkcs11.CKR_OPERATION_ACTIVE, 0, hsmtest.Forever)
 	if err := signOnce(k); code(err) != pkcs11.CKR_OPERATION_ACTIVE {
 		t.Fatalf("have %v", err)
 	}
@@ -321,7 +323,7 @@ func TestOperationActive(t *testing.T) {
 
 func TestFlippedBit(t *testing.T) {
 	k := create(t, order, tokens(t, "factory-a"))
-	inject(t, sign, flipBit, 0, 1)
+	inject(t, hsmtest.Sign, hsmtest.FlipBit, 0, 1)
 	if der, err := k.Sign(rand.Reader, digest[:], crypto.SHA256); err == nil || der != nil {
 		t.Fatal("a wrong signature left the package")
 	}
@@ -333,10 +335,10 @@ func TestFlippedBit(t *testing.T) {
 func TestConcurrentSigners(t *testing.T) {
 	options := tokens(t, "factory-a")
 	options.Sessions = 4
-	opened, asked := calls(openSession), calls(getSessionInfo)
+	opened, asked := calls(hsmtest.OpenSession), calls(hsmtest.GetSessionInfo)
 	k := create(t, order, options)
-	inject(t, sign, 0x32, 100, 1)
-	initialized := calls(initialize)
+	inject(t, hsmtest.Sign, 0x32, 100, 1)
+	initialized := calls(hsmtest.Initialize)
 	var group sync.WaitGroup
 	for range 16 {
 		group.Go(func() {
@@ -357,14 +359,14 @@ func TestConcurrentSigners(t *testing.T) {
 func TestSharedModules(t *testing.T) {
 	options := tokens(t, "factory-a", "factory-b")
 	options.Modules = new(Modules)
-	login, finalized := calls(loginCall), calls(finalize)
+	login, finalized := calls(hsmtest.Login), calls(hsmtest.Finalize)
 	a := create(t, order, options)
 	b := create(t, "pkcs11:token=factory-a;object=checkpoint", options)
 	c := create(t, "pkcs11:token=factory-b;object=root", options)
 	if login() != 2 {
 		t.Fatalf("%d logins to 2 tokens", login())
 	}
-	inject(t, sign, 0x32, 0, 1)
+	inject(t, hsmtest.Sign, 0x32, 0, 1)
 	for _, k := range []Key{a, b, c} {
 		if err := signOnce(k); err != nil {
 			t.Fatal(err)
@@ -402,19 +404,19 @@ func TestEveryCallFails(t *testing.T) {
 		}
 		return token.DestroyKey(context.Background(), Selector{Label: "order"})
 	}
-	before := *proxy.entries
+	before := proxy.Entry
 	if err := life(); err != nil {
 		t.Fatal(err)
 	}
-	after := *proxy.entries
+	after := proxy.Entry
 	for i := range before {
-		n := after[i].calls - before[i].calls
+		n := after[i].Calls() - before[i].Calls()
 		for skip := range n {
 			for _, code := range []uint64{pkcs11.CKR_FUNCTION_FAILED, pkcs11.CKR_DEVICE_REMOVED} {
 				inject(t, i, code, skip, 1)
 				err := life()
 				inject(t, i, 0, 0, 0)
-				if i == finalize { // nobody else does it, and a module that stays initialised is refused
+				if i == hsmtest.Finalize { // nobody else does it, and a module that stays initialised is refused
 					pkcs11.New(proxy.module).Finalize()
 				}
 				if err != nil && strings.Contains(err.Error(), testPIN) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/miekg/pkcs11"
+
+	"github.com/birthmark/birthmark/hsm/hsmtest"
 )
 
 // The trace has every call that reached the module, with its return code; what the proxy counts is what it tells.
@@ -24,10 +26,9 @@ func TestTrace(t *testing.T) {
 		codes[code] = true
 	}}
 	options := Options{Module: proxy.module, Modules: modules, PIN: token.PIN}
-	before := proxy.entries
 	counts := func() (n [68]uint64) {
 		for i := range n {
-			n[i] = before[i].calls
+			n[i] = proxy.Entry[i].Calls()
 		}
 		return n
 	}
@@ -39,15 +40,15 @@ func TestTrace(t *testing.T) {
 	if _, err := CreateKey(context.Background(), "pkcs11:token=factory-a;object=a", options); !errors.Is(err, ErrKeyExists) {
 		t.Fatal(err)
 	}
-	inject(t, sign, pkcs11.CKR_FUNCTION_FAILED, 0, 1)
+	inject(t, hsmtest.Sign, pkcs11.CKR_FUNCTION_FAILED, 0, 1)
 	signOnce(k)
 	if err := k.Close(); err != nil {
 		t.Fatal(err)
 	}
 	end := counts()
 	for entry, function := range map[int]string{
-		initialize: "C_Initialize", finalize: "C_Finalize", openSession: "C_OpenSession", closeSession: "C_CloseSession", getTokenInfo: "C_GetTokenInfo",
-		loginCall: "C_Login", findObjects: "C_FindObjects", signInit: "C_SignInit", sign: "C_Sign", generatePair: "C_GenerateKeyPair",
+		hsmtest.Initialize: "C_Initialize", hsmtest.Finalize: "C_Finalize", hsmtest.OpenSession: "C_OpenSession", hsmtest.CloseSession: "C_CloseSession", hsmtest.GetTokenInfo: "C_GetTokenInfo",
+		hsmtest.Login: "C_Login", hsmtest.FindObjects: "C_FindObjects", hsmtest.SignInit: "C_SignInit", hsmtest.Sign: "C_Sign", hsmtest.GenerateKeyPair: "C_GenerateKeyPair",
 	} {
 		if calls := int(end[entry] - start[entry]); calls == 0 || told[function] != calls {
 			t.Errorf("%s: %d calls, %d told", function, calls, told[function])
