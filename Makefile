@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan lib firmware demo-board powercut psa lint nocgo size bench fuzz proofs ct coverage clean
+.PHONY: all build demo test asan lib firmware demo-board powercut hsmfaults psa lint nocgo size bench fuzz proofs ct coverage clean
 
 all: build
 
@@ -42,6 +42,11 @@ demo-board: build firmware
 powercut:
 	scripts/bootstrap test
 	go run ./scripts/powercut $(if $(EVERY),-every)
+
+# Faults at PKCS#11 calls of the commands that use tokens; EVERY=1: each fault at each call.
+hsmfaults:
+	scripts/bootstrap test
+	go run ./scripts/hsmfaults $(if $(EVERY),-every)
 
 # The port to PSA Crypto, on the Mbed TLS of Debian, and the library for hosts with its example.
 psa:
