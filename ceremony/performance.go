@@ -454,8 +454,8 @@ func description(a *ca.Authority) []string {
 		lines = append(lines, fmt.Sprintf("link to root %d, which closes the root before it after %d orders", l.Anchor.Name().Epoch(), len(l.Orders)))
 	}
 	for _, o := range a.Orders {
-		lines = append(lines, fmt.Sprintf("order %d of root %d: %d units of product %d (%s) at station %s, %v to %v, for %v",
-			o.Number(), o.Epoch(), o.Count, o.Certificate.Product, o.Profile.Name, o.Station, o.Certificate.Range.First, o.Certificate.Range.Last, o.Expires.Sub(o.Issued)))
+		lines = append(lines, fmt.Sprintf("order %d of root %d: %d units of product %d (%s) at station %s, %v to %v, for %d hours",
+			o.Number(), o.Epoch(), o.Count, o.Certificate.Product, o.Profile.Name, o.Station, o.Certificate.Range.First, o.Certificate.Range.Last, o.Expires.Sub(o.Issued)/time.Hour))
 	}
 	if l := a.List; l != nil {
 		text := fmt.Sprintf("status list %d of root %d:", l.Number, l.Root.Epoch())
