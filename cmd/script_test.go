@@ -65,6 +65,7 @@ func stories(t *testing.T, dir string) testscript.Params {
 			"unit":    wrongUnit,
 			"vector":  vector,
 			"page":    page,
+			"killed":  killed,
 		},
 	}
 }
@@ -296,4 +297,47 @@ func vector(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("no vector %q", args[0])
+}
+
+// killed DIR PATTERN begins, or goes on with, the run of a ceremony in which everybody says Yes, and kills it with SIGKILL as soon as what it
+// adds to the transcript matches the pattern. A run may be faster than that, and end by itself.
+func killed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: killed DIR PATTERN")
+	}
+	records := ts.MkAbs(".killed") // of runs that do not end by themselves
+	ts.Check(os.MkdirAll(records, 0o755))
+	path := ts.Getenv("PATH")
+	program := ""
+	for _, folder := range filepath.SplitList(path) {
+		if _, err := os.Stat(filepath.Join(folder, "birthmark")); err == nil {
+			program = filepath.Join(folder, "birthmark")
+			break
+		}
+	}
+	transcript := filepath.Join(ts.MkAbs(args[0]), "run", "transcript.jsonl")
+	before, _ := os.ReadFile(transcript)
+	c := exec.Command(program, "ceremony", "run", "--dir", args[0])
+	c.Dir = ts.MkAbs(".")
+	c.Stdin = strings.NewReader(strings.Repeat("Yes\n", 9))
+	c.Env = append(os.Environ(), "PATH="+path, "RECORDS="+records)
+	for _, name := range []string{"SOFTHSM2_CONF", "BIRTHMARK_MODULE", "BIRTHMARK_PIN_FILE", "XDG_CONFIG_HOME"} {
+		c.Env = append(c.Env, name+"="+ts.Getenv(name))
+	}
+	ts.Check(c.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	pattern := regexp.MustCompile(args[1])
+	for {
+		select {
+		case <-ended:
+			return
+		case <-time.After(200 * time.Microsecond):
+		}
+		if text, err := os.ReadFile(transcript); err == nil && len(text) > len(before) && pattern.Match(text[len(before):]) {
+			ts.Check(c.Process.Kill())
+			<-ended
+			return
+		}
+	}
 }
