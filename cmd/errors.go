@@ -124,6 +124,7 @@ var outcomes = []struct {
 	{hsm.ErrHalfKey, exitHSM, "a run was cut short while it made this key: choose another name; the token's own tools remove the half"},
 	{hsm.ErrKeyExists, exitHSM, "choose another name, or give --existing to use the key that is there"},
 	{hsm.ErrLost, exitHSM, "plug the token in again and repeat the command; nothing was signed that is not in the ledger"},
+	{hsm.ErrShare, exitUsage, "look at the paper again: each line has its own checksum; nothing was put into a token"},
 	{hsm.ErrUnsupported, exitHSM, "install a build with cgo, or use key files for a test authority"},
 	{provision.ErrKey, exitHSM, "the unit is unharmed; check the token with 'birthmark hsm test', then run the same command again"},
 	{hsm.ErrSign, exitHSM, "check the token with 'birthmark hsm test', then repeat the command"},

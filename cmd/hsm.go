@@ -11,8 +11,8 @@ import (
 )
 
 func (p *program) hsm() *cobra.Command {
-	c := &cobra.Command{Use: "hsm", Short: "PKCS#11 tokens: list, try, measure"}
-	c.AddCommand(p.hsmList(), p.hsmTest(), p.hsmBench())
+	c := &cobra.Command{Use: "hsm", Short: "PKCS#11 tokens: list, try, measure; keys with a backup"}
+	c.AddCommand(p.hsmList(), p.hsmTest(), p.hsmBench(), p.hsmBackup(), p.hsmRestore())
 	return c
 }
 

@@ -42,6 +42,12 @@ func (*Token) GenerateKey(context.Context, string) (*Signer, error) { return nil
 func (*Token) create(context.Context, string, []byte) (*Signer, error) {
 	return nil, ErrUnsupported
 }
+func (*Token) newBackup(context.Context, int, int) (*Backup, *Secret, []Share, error) {
+	return nil, nil, nil, ErrUnsupported
+}
+func (*Token) restore(context.Context, string, *Backup, *Secret) (*Signer, error) {
+	return nil, ErrUnsupported
+}
 func (*Token) DestroyKey(context.Context, Selector) error { return ErrUnsupported }
 
 func (*Signer) Public() crypto.PublicKey { return nil }
