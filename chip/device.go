@@ -176,11 +176,12 @@ func (d *Device) Exchange(group []byte) []byte {
 	if d.uptime+takes >= d.watchdog() {
 		return wrap(byte(watchdogExpires))
 	}
+	start := d.now()
 	payload, s := run(c)
 	if s == parseError {
 		return wrap(byte(s)) // found before anything was executed
 	}
-	d.spend(takes)
+	d.spend(takes, start)
 	if d.eeprom.err != nil {
 		d.Sleep()
 		return nil
@@ -251,12 +252,12 @@ func (d *Device) watchdog() time.Duration {
 	return shortWatchdog
 }
 
-// spend lets a command's time pass, for the chip whole and for the host scaled.
-func (d *Device) spend(takes time.Duration) {
+// spend lets a command's time pass, for the chip whole and for the host scaled; what the simulation took since start is part of it.
+func (d *Device) spend(takes time.Duration, start time.Time) {
 	d.uptime += takes
 	d.seen = d.now()
-	if d.scale > 0 {
-		real := time.Duration(float64(takes) * d.scale)
+	real := time.Duration(float64(takes)*d.scale) - d.seen.Sub(start)
+	if d.scale > 0 && real > 0 {
 		d.sleep(real)
 		d.seen = d.seen.Add(real)
 	}

@@ -105,6 +105,8 @@ func unitPath(dir string, index int) string {
 	return filepath.Join(dir, fmt.Sprintf("unit-%02d", index))
 }
 
+const maxOverslept = 2 * time.Millisecond // beyond that a machine is too slow, and no pace is promised
+
 // life is what a unit has from plugging in to unplugging.
 type life struct {
 	unit  *Unit
@@ -112,6 +114,8 @@ type life struct {
 	flash *Flash
 	agent *device.Unit
 	line  *line
+
+	overslept time.Duration // by the last wait
 
 	dying  sync.Once
 	off    chan struct{} // closed when the power goes
@@ -186,12 +190,15 @@ func (l *life) cut() bool {
 	return l.dead()
 }
 
-// sleep waits, but not beyond the end of the power.
+// sleep waits, but not beyond the end of the power. A wait ends up to a millisecond late, which the next one makes up for: in a
+// journey there are a hundred.
 func (l *life) sleep(d time.Duration) {
+	end := time.Now().Add(d - l.overslept)
 	select {
-	case <-time.After(d):
+	case <-time.After(time.Until(end)):
 	case <-l.off:
 	}
+	l.overslept = min(time.Since(end), maxOverslept)
 }
 
 // serve carries bytes between line and agent until the power goes.
