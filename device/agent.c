@@ -98,11 +98,13 @@ static outcome judge(struct bm_agent *a)
     return status == BM_ERR_PORT ? chip_failed(a) : OK;
 }
 
-/* The whole survey, and the identity as slot 8 has it at this moment. */
+/* The whole survey, and the identity as slot 8 has it at this moment, unless the last one still holds. */
 static outcome survey(struct bm_agent *a)
 {
+    if (a->unit.valid) {
+        return OK;
+    }
     outcome o = survey_chip(a);
-
     bm_wipe(a->identity, sizeof *a->identity);
     if (o != OK || (a->unit.state != BM_UNIT_PREPARED && a->unit.state != BM_UNIT_SEALED)) {
         return o;
@@ -191,7 +193,7 @@ static outcome prepare(struct bm_agent *a, struct call *c)
     uint8_t *zone = c->request;
     uint8_t *attestation = zone + BM_ATECC608_ZONE_SIZE;
 
-    int status = bm_atecc608_prepare(a->chip, zone, attestation);
+    int status = bm_atecc608_prepare(a->chip, zone, a->unit.key, attestation);
 #ifdef BM_CONFIG_IO_KEY
     if (status == BM_ERR_SPACE) {
         return refuse(FLASH, 0);
@@ -199,6 +201,9 @@ static outcome prepare(struct bm_agent *a, struct call *c)
 #endif
     if (status != BM_OK) {
         return status == BM_ERR_STATE ? refuse(CONFIGURATION, 0) : chip_failed(a);
+    }
+    if (a->unit.state == BM_UNIT_BLANK) {
+        a->unit.state = BM_UNIT_PREPARED;
     }
     begin(a, c, OK, 2);
     put_bytes(c, zone, BM_ATECC608_ZONE_SIZE);
@@ -282,6 +287,7 @@ static outcome install(struct bm_agent *a, struct call *c)
     if (sign_statement(a, c, digest, signature) != BM_OK) {
         return chip_failed(a);
     }
+    a->unit.state = BM_UNIT_INSTALLED;
     begin(a, c, OK, 1);
     put_bytes(c, signature, BM_SIGNATURE_SIZE);
     return OK;
@@ -289,7 +295,7 @@ static outcome install(struct bm_agent *a, struct call *c)
 
 static outcome seal(struct bm_agent *a, struct call *c)
 {
-    uint8_t *zone = c->request;
+    uint8_t *block = c->request;
     struct bm_pairing *pairing = &a->memory.pairing;
 
     bm_pairing_read(a->port, pairing);
@@ -304,11 +310,12 @@ static outcome seal(struct bm_agent *a, struct call *c)
         return refuse(FLASH, 0); /* where a microcontroller keeps its debug lock */
     }
     /* Last, so that it alone says "sealed". */
-    if (bm_atecc608_lock_slot(a->chip) != BM_OK || bm_atecc608_zone(a->chip, zone) != BM_OK) {
+    if (bm_atecc608_lock_slot(a->chip, block) != BM_OK) {
         return chip_failed(a);
     }
+    a->unit.state = BM_UNIT_SEALED;
     begin(a, c, OK, 3);
-    put_bytes(c, zone + BM_ATECC608_AT_LOCKS, BM_LOCKS_SIZE);
+    put_bytes(c, block + BM_ATECC608_AT_LOCKS % BM_ATECC608_BLOCK_SIZE, BM_LOCKS_SIZE);
     put(c, BM_UINT, pairing->generation);
     put_closed(a, c);
     return OK;
@@ -336,24 +343,13 @@ static int resolve(void *user, unsigned attempt, const uint8_t *id, size_t id_si
     return BM_OK;
 }
 
-static outcome not_now(struct bm_agent *a)
-{
-    outcome o = survey(a);
-
-    return o == OK ? refuse(STATE, a->unit.state) : o;
-}
-
 static outcome start_handshake(struct bm_agent *a, int role)
 {
     static const uint8_t suites[] = {2, 3};
     static const uint8_t connection[] = {0x00};
     const struct bm_identity *own = a->identity;
 
-    outcome o = survey(a);
-    if (o != OK) {
-        return o;
-    }
-    if ((a->unit.state != BM_UNIT_INSTALLED && a->unit.state != BM_UNIT_SEALED) || own->id_size == 0) {
+    if (own->id_size == 0) { /* a sealed unit's slot is not judged */
         return refuse(STATE, a->unit.state);
     }
     a->mode = a->unit.state == BM_UNIT_INSTALLED ? BM_TRUST_STATION : BM_TRUST_UNIT;
@@ -386,9 +382,6 @@ static outcome handshake(struct bm_agent *a, struct call *c)
     int status = BM_OK;
     size_t len = 0;
 
-    if (number > 4 || (number == 0) != (size == 0)) {
-        return refuse(MALFORMED, 0);
-    }
     if (number <= 1) {
         outcome o = start_handshake(a, number == 0 ? BM_INITIATOR : BM_RESPONDER);
         if (o != OK) {
@@ -396,7 +389,7 @@ static outcome handshake(struct bm_agent *a, struct call *c)
         }
     } else if (number != a->awaited) {
         end_handshake(a);
-        return not_now(a);
+        return refuse(STATE, a->unit.state);
     }
     /* Message number is read, and the one that follows written, both in the request's buffer. */
     if (number > 0) {
@@ -467,7 +460,7 @@ static outcome take(struct bm_agent *a, struct call *c)
 
     if (c->verb == LIST) {
         o = judged(a, bm_trust_list(a->port, object, size));
-    } else if (size == BM_ANCHOR_SIZE && a->unit.state == BM_UNIT_PREPARED) {
+    } else if (size == BM_ANCHOR_SIZE && a->unit.state != BM_UNIT_SEALED) {
         o = take_anchor(a, object);
     } else {
         o = judged(a, bm_trust_link(a->port, object, size));
@@ -475,6 +468,8 @@ static outcome take(struct bm_agent *a, struct call *c)
     if (o != OK) {
         return o;
     }
+    /* It may say otherwise of certificates that are stored. */
+    a->unit.valid = a->unit.state == BM_UNIT_SEALED;
     bm_trust_version(a->port, &version);
     begin(a, c, OK, 3);
     put(c, BM_UINT, version.epoch);
@@ -509,7 +504,6 @@ static outcome release(struct bm_agent *a, struct call *c)
     return OK;
 }
 
-enum { CHIP_ONLY, WHOLE, BY_ITSELF }; /* how much of a survey a verb wants first */
 enum {
     A_UINT = 0,
     THE_USAGE = DIGITAL_SIGNATURE, /* a uint that is this */
@@ -523,22 +517,21 @@ enum {
     FOREIGN = 1 << BM_UNIT_FOREIGN
 };
 
-/* The table of docs/wire.md, "Verbs". To a survey of the chip alone an installed unit is a prepared one. */
+/* The table of docs/wire.md, "Verbs". */
 static const struct {
-    uint8_t survey;
     uint8_t states; /* in which it is allowed */
     uint8_t count;  /* of arguments */
     uint8_t sizes[ARGUMENTS_MAX];
 } verbs[] = {
-    [HELLO] = {WHOLE, BLANK | PREPARED | INSTALLED | SEALED | FOREIGN, 0, {0}},
-    [PREPARE] = {CHIP_ONLY, BLANK | PREPARED | FOREIGN, 0, {0}}, /* it says itself what is foreign */
-    [PROVE] = {CHIP_ONLY, PREPARED, 3, {CHALLENGE_SIZE, BM_ORDER_NAME_SIZE, THE_USAGE}},
-    [INSTALL] = {CHIP_ONLY, PREPARED, 4, {CHALLENGE_SIZE, BM_ANCHOR_SIZE, ANY_SIZE, ANY_SIZE}},
-    [HANDSHAKE] = {BY_ITSELF, 0, 2, {A_UINT, ANY_SIZE}},
-    [SEAL] = {WHOLE, INSTALLED, 0, {0}},
-    [LINK] = {CHIP_ONLY, PREPARED | SEALED, 1, {ANY_SIZE}},
-    [LIST] = {CHIP_ONLY, PREPARED | SEALED, 1, {ANY_SIZE}},
-    [RELEASE] = {WHOLE, SEALED, 1, {ANY_SIZE}},
+    [HELLO] = {BLANK | PREPARED | INSTALLED | SEALED | FOREIGN, 0, {0}},
+    [PREPARE] = {BLANK | PREPARED | INSTALLED | FOREIGN, 0, {0}}, /* it says itself what is foreign */
+    [PROVE] = {PREPARED | INSTALLED, 3, {CHALLENGE_SIZE, BM_ORDER_NAME_SIZE, THE_USAGE}},
+    [INSTALL] = {PREPARED | INSTALLED, 4, {CHALLENGE_SIZE, BM_ANCHOR_SIZE, ANY_SIZE, ANY_SIZE}},
+    [HANDSHAKE] = {INSTALLED | SEALED, 2, {A_UINT, ANY_SIZE}},
+    [SEAL] = {INSTALLED, 0, {0}},
+    [LINK] = {PREPARED | INSTALLED | SEALED, 1, {ANY_SIZE}},
+    [LIST] = {PREPARED | INSTALLED | SEALED, 1, {ANY_SIZE}},
+    [RELEASE] = {SEALED, 1, {ANY_SIZE}},
 };
 
 /* 1 if the arguments are what the verb has, and nothing follows. */
@@ -558,32 +551,36 @@ static int read_arguments(struct call *c)
             argument->bytes = bm_read_raw(r, argument->size);
         }
     }
+    if (c->verb == HANDSHAKE && (c->arguments[0].size > 4 || (c->arguments[0].size == 0) != (c->arguments[1].size == 0))) {
+        return 0; /* messages 1 to 4, and none for 0 */
+    }
     return c->items == REQUEST_ITEMS + count && bm_read_end(r) == BM_OK;
 }
 
 static outcome execute(struct bm_agent *a, struct call *c)
 {
-    outcome o = OK;
-
     if (c->verb != HANDSHAKE) {
         end_handshake(a);
     }
     if (c->verb > RELEASE) {
-        return not_now(a);
+        outcome o = survey(a);
+        return o == OK ? refuse(STATE, a->unit.state) : o;
     }
     /*@ split c->verb; */
     if (!read_arguments(c)) {
         return refuse(MALFORMED, 0);
     }
-    if (verbs[c->verb].survey != BY_ITSELF) {
-        o = verbs[c->verb].survey == WHOLE ? survey(a) : survey_chip(a);
-        if (o == OK && (verbs[c->verb].states >> a->unit.state & 1) == 0) {
-            o = refuse(STATE, a->unit.state);
-        }
+    if (c->verb == HELLO) {
+        a->unit.valid = 0;
     }
+    outcome o = survey(a);
     if (o != OK) {
         return o;
     }
+    if ((verbs[c->verb].states >> a->unit.state & 1) == 0) {
+        return refuse(STATE, a->unit.state);
+    }
+    a->unit.valid = 1;
     switch (c->verb) {
     case HELLO:
         return hello(a, c);
@@ -661,7 +658,7 @@ void bm_agent_frame(struct bm_agent *a, uint8_t request[BM_REQUEST_SIZE], size_t
     }
     if (c.verb == HELLO ? c.sequence != 0 : !in_session || c.sequence != a->sequence + 1u) {
         if (a->reply_len == 0) {
-            (void)survey_chip(a); /* for the serial; without it, zeros */
+            (void)survey(a); /* for the serial; without it, zeros */
         }
         /* In the request's buffer: the last reply may be asked for again. */
         write_refusal(a, &c, request, refuse(SEQUENCE, 0));
@@ -673,6 +670,7 @@ void bm_agent_frame(struct bm_agent *a, uint8_t request[BM_REQUEST_SIZE], size_t
     bm_write_start(&c.reply, a->reply, BM_REPLY_MAX);
     outcome o = execute(a, &c);
     if (o != OK) {
+        a->unit.valid = 0;
         write_refusal(a, &c, a->reply, o);
     }
     a->reply_len = (uint16_t)c.reply.len;

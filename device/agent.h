@@ -24,9 +24,10 @@ struct bm_board {
     int (*debug_closed)(void *user);
 };
 
-/* Where the unit stands, as its chip and flash say at this moment: no request believes what an earlier one found. */
+/* Where the unit stands, as its chip and flash said at hello, and as verbs that were good have changed it since. */
 struct bm_survey {
     enum bm_unit_state state;
+    uint8_t valid; /* 0: the next verb looks again, as after one that failed */
     uint8_t revision[BM_REVISION_SIZE];
     uint8_t locks[BM_LOCKS_SIZE];
     uint8_t key[BM_KEY_SIZE]; /* from BM_UNIT_PREPARED on */

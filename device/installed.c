@@ -38,34 +38,46 @@ static void cut(const struct bm_identity *identity, size_t at, uint8_t block[BM_
     }
 }
 
-int bm_installed_write_certificates(struct bm_atecc608 *chip, const struct bm_birth *birth, struct bm_identity *identity)
+/* 1 if these are the birth's certificates. */
+static int holds(const struct bm_identity *identity, const struct bm_birth *birth)
 {
-    uint8_t wanted[BM_ATECC608_BLOCK_SIZE];
-    uint8_t block[BM_ATECC608_BLOCK_SIZE];
-    struct bm_writer w;
+    return identity->unit_size == birth->unit_size && identity->order_size == birth->order_size &&
+           bm_equal(identity->id + identity->unit_at, birth->unit, birth->unit_size) &&
+           bm_equal(identity->id + identity->order_at, birth->order, birth->order_size);
+}
 
-    bm_wipe(identity, sizeof *identity);
-    bm_write_start(&w, identity->id, BM_ID_CRED_MAX);
-    bm_write_raw(&w, beginning, sizeof beginning);
-    bm_write_string(&w, BM_BYTES, birth->unit, birth->unit_size);
-    bm_write_string(&w, BM_BYTES, birth->order, birth->order_size);
+static int write_slot(struct bm_atecc608 *chip, const struct bm_identity *identity)
+{
+    uint8_t block[BM_ATECC608_BLOCK_SIZE];
 
     for (size_t at = 0; at < BM_ATECC608_SLOT_SIZE; at += BM_ATECC608_BLOCK_SIZE) {
-        unsigned i = (unsigned)at / BM_ATECC608_BLOCK_SIZE;
-        cut(identity, at, wanted);
-        if (bm_atecc608_read_slot(chip, i, block) != BM_OK) {
+        cut(identity, at, block);
+        if (bm_atecc608_write_slot(chip, (unsigned)at / BM_ATECC608_BLOCK_SIZE, block) != BM_OK) {
             return BM_ERR_PORT;
         }
-        if (!bm_equal(block, wanted, BM_ATECC608_BLOCK_SIZE) && bm_atecc608_write_slot(chip, i, wanted) != BM_OK) {
+    }
+    return BM_OK;
+}
+
+int bm_installed_write_certificates(struct bm_atecc608 *chip, const struct bm_birth *birth, struct bm_identity *identity)
+{
+    struct bm_writer w;
+
+    if (!holds(identity, birth)) {
+        bm_wipe(identity, sizeof *identity);
+        bm_write_start(&w, identity->id, BM_ID_CRED_MAX);
+        bm_write_raw(&w, beginning, sizeof beginning);
+        bm_write_string(&w, BM_BYTES, birth->unit, birth->unit_size);
+        bm_write_string(&w, BM_BYTES, birth->order, birth->order_size);
+        if (write_slot(chip, identity) != BM_OK) {
+            bm_wipe(identity, sizeof *identity);
             return BM_ERR_PORT;
         }
     }
     if (bm_installed_load(chip, identity) != BM_OK) {
         return BM_ERR_PORT;
     }
-    if (identity->unit_size != birth->unit_size || identity->order_size != birth->order_size ||
-        !bm_equal(identity->id + identity->unit_at, birth->unit, birth->unit_size) ||
-        !bm_equal(identity->id + identity->order_at, birth->order, birth->order_size)) {
+    if (!holds(identity, birth)) {
         bm_wipe(identity, sizeof *identity);
         return BM_ERR_PORT;
     }

@@ -10,8 +10,8 @@ BM_MUST_CHECK int bm_installed_write_anchor(const struct bm_port *port, const ui
 /* The anchor, BM_ANCHOR_SIZE bytes where they lie in flash; NULL if there is none. */
 const uint8_t *bm_installed_anchor(const struct bm_port *port);
 
-/* Write unit and order of a birth that bm_trust accepted, and load what the slot then holds: the birth's, or zeros after an error.
- * The birth's bytes may not lie in identity. A block that already has its bytes is not written again. */
+/* Write unit and order of a birth that bm_trust accepted, unless identity, as last loaded, has them already, and load what the slot
+ * then holds: the birth's, or zeros after an error. The birth's bytes may not lie in identity. */
 BM_MUST_CHECK int bm_installed_write_certificates(struct bm_atecc608 *chip, const struct bm_birth *birth,
                                                   struct bm_identity *identity);
 /* Read the slot into identity. Its certificates have at most BM_UNIT_CERTIFICATE_MAX and BM_ORDER_CERTIFICATE_MAX bytes and

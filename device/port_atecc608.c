@@ -455,6 +455,7 @@ enum {
     AT_USE_LOCK = 68,
     AT_KDF_IV = 72,
     AT_USER_EXTRA = 84, /* the one word that Write refuses */
+    AT_LOCKS_BLOCK = 64,
     AT_LOCK_VALUE = 86,
     AT_LOCK_CONFIG = 87,
     AT_SLOT_8_LOCK = 89, /* bit 0; 0 means locked */
@@ -551,18 +552,16 @@ static int write_policy(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608
 }
 
 /* Lock, and believe only the byte that says so: neither a lost answer nor a good one proves anything. The lock is closed
- * when the bits of mask are 0 at the offset. */
-static int lock(struct bm_atecc608 *chip, const struct command *c, unsigned crc, unsigned at, uint8_t mask)
+ * when bit 0 is 0 at the offset: 55 is open and 00 closed, and slot 8 has this bit. block is then that of the zone with all locks. */
+static int lock(struct bm_atecc608 *chip, const struct command *c, unsigned crc, unsigned at, uint8_t block[BLOCK_SIZE])
 {
-    uint8_t block[BLOCK_SIZE];
-
     for (unsigned tries = TRIES; tries > 0; tries--) {
         (void)command(chip, c, crc, NULL, NULL);
         uint8_t said = chip->status;
-        if (read_configuration(chip, at - at % BLOCK_SIZE, block) != BM_OK) {
+        if (read_configuration(chip, AT_LOCKS_BLOCK, block) != BM_OK) {
             return BM_ERR_PORT;
         }
-        if ((block[at % BLOCK_SIZE] & mask) == 0) {
+        if ((block[at - AT_LOCKS_BLOCK] & 1) == 0) {
             return BM_OK;
         }
         chip->status = said;
@@ -570,20 +569,23 @@ static int lock(struct bm_atecc608 *chip, const struct command *c, unsigned crc,
     return BM_ERR_PORT;
 }
 
-int bm_atecc608_lock_slot(struct bm_atecc608 *chip)
+int bm_atecc608_lock_slot(struct bm_atecc608 *chip, uint8_t block[BM_ATECC608_BLOCK_SIZE])
 {
-    return lock(chip, &lock_slot_8, 0, AT_SLOT_8_LOCK, 1);
+    return lock(chip, &lock_slot_8, 0, AT_SLOT_8_LOCK, block);
 }
 
-/* Make a slot's key unless it has one; key is its public half. A lost answer is followed by another look, never by another key. */
-static int make_key(struct bm_atecc608 *chip, unsigned slot, uint8_t key[BM_KEY_SIZE])
+/* Make a slot's key unless it has one; key is its public half. A lost answer is followed by another look, never by another key. A
+ * slot that is known to be empty, as before the lock of the configuration, is not looked at first: that takes as long as the key. */
+static int make_key(struct bm_atecc608 *chip, unsigned slot, int empty, uint8_t key[BM_KEY_SIZE])
 {
-    for (unsigned tries = TRIES; tries > 0; tries--) {
-        if (public_key(chip, slot, key) == BM_OK) {
-            return BM_OK;
-        }
-        if (chip->status != EXECUTION_ERROR) {
-            return BM_ERR_PORT;
+    for (unsigned tries = TRIES; tries > 0; tries--, empty = 0) {
+        if (!empty) {
+            if (public_key(chip, slot, key) == BM_OK) {
+                return BM_OK;
+            }
+            if (chip->status != EXECUTION_ERROR) {
+                return BM_ERR_PORT;
+            }
         }
         if (command(chip, &new_key, slot, NULL, key) == BM_OK) {
             return BM_OK;
@@ -601,22 +603,24 @@ static int lock_policy(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_S
         return BM_ERR_PORT;
     }
     /* With the CRC the chip compares all 128 bytes once more, at the moment of locking. */
-    return lock(chip, &lock_config, bm_crc16(0, zone, BM_ATECC608_ZONE_SIZE), AT_LOCK_CONFIG, 0xFF);
+    return lock(chip, &lock_config, bm_crc16(0, zone, BM_ATECC608_ZONE_SIZE), AT_LOCK_CONFIG, zone + AT_LOCKS_BLOCK);
 }
 
-int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t attestation[BM_KEY_SIZE])
+int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t key[BM_KEY_SIZE],
+                        uint8_t attestation[BM_KEY_SIZE])
 {
     if (bm_atecc608_zone(chip, zone) != BM_OK) {
         return BM_ERR_PORT;
     }
-    if (zone[AT_LOCK_CONFIG] != 0 && lock_policy(chip, zone) != BM_OK) {
+    int open = zone[AT_LOCK_CONFIG] != 0;
+    if (open && lock_policy(chip, zone) != BM_OK) {
         return BM_ERR_PORT;
     }
     if (!holds_policy(chip, zone)) {
         return BM_ERR_STATE;
     }
     /* In this order, so that the second key stays. */
-    if (make_key(chip, SLOT_IDENTITY, attestation) != BM_OK || make_key(chip, SLOT_ATTESTATION, attestation) != BM_OK) {
+    if (make_key(chip, SLOT_IDENTITY, open, key) != BM_OK || make_key(chip, SLOT_ATTESTATION, open, attestation) != BM_OK) {
         return BM_ERR_PORT;
     }
 #ifdef BM_CONFIG_IO_KEY
@@ -628,18 +632,15 @@ int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_
     }
 #endif
     /* Without a CRC: it would cover slots that were never written, whose contents nobody outside knows. */
-    if (zone[AT_LOCK_VALUE] != 0 && lock(chip, &lock_data, 0, AT_LOCK_VALUE, 0xFF) != BM_OK) {
+    if (zone[AT_LOCK_VALUE] != 0 && lock(chip, &lock_data, 0, AT_LOCK_VALUE, zone + AT_LOCKS_BLOCK) != BM_OK) {
         return BM_ERR_PORT;
     }
 #ifdef BM_CONFIG_IO_KEY
     if (chip->protecting != NULL) {
-        int status = check_io_key(chip);
-        if (status != BM_OK) {
-            return status;
-        }
+        return check_io_key(chip);
     }
 #endif
-    return bm_atecc608_zone(chip, zone);
+    return BM_OK;
 }
 
 int bm_atecc608_state(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_ZONE_SIZE], enum bm_unit_state *state,

@@ -78,10 +78,10 @@ void bm_atecc608_serial(const uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t seria
 BM_MUST_CHECK int bm_atecc608_state(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_ZONE_SIZE],
                                     enum bm_unit_state *state, uint8_t key[BM_KEY_SIZE]);
 /* Write and lock the configuration, make the keys of slots 0 and 1, lock the data zone, each unless it is already so;
- * zone is the result, attestation the public half of slot 1. BM_ERR_STATE if another configuration is locked, or another IO
- * protection key than the flash has, which nothing can change. After BM_ERR_PORT, and BM_ERR_SPACE if the flash did not keep that
- * key, the chip stands somewhere on this way and a repeat goes on from there. */
-BM_MUST_CHECK int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE],
+ * zone is the result, key and attestation the public halves of slots 0 and 1. BM_ERR_STATE if another configuration is locked, or
+ * another IO protection key than the flash has, which nothing can change. After BM_ERR_PORT, and BM_ERR_SPACE if the flash did not
+ * keep that key, the chip stands somewhere on this way and a repeat goes on from there. */
+BM_MUST_CHECK int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t key[BM_KEY_SIZE],
                                       uint8_t attestation[BM_KEY_SIZE]);
 /* Slot 1's signature over the chip's own statement that it holds the key of slot 0 under its configuration, bound to a nonce
  * (docs/formats.md, "Attestation"). Wants the data zone locked; what was in TempKey is lost. BM_OK or BM_ERR_PORT. */
@@ -91,7 +91,7 @@ BM_MUST_CHECK int bm_atecc608_attest(struct bm_atecc608 *chip, const uint8_t non
 /* Slot 8 in its 13 blocks; readable and writable once the data zone is locked, until the slot is. */
 BM_MUST_CHECK int bm_atecc608_read_slot(struct bm_atecc608 *chip, unsigned block, uint8_t out[BM_ATECC608_BLOCK_SIZE]);
 BM_MUST_CHECK int bm_atecc608_write_slot(struct bm_atecc608 *chip, unsigned block, const uint8_t in[BM_ATECC608_BLOCK_SIZE]);
-/* Lock slot 8 for ever; BM_OK only if the lock byte says so afterwards. */
-BM_MUST_CHECK int bm_atecc608_lock_slot(struct bm_atecc608 *chip);
+/* Lock slot 8 for ever; BM_OK only if the lock byte says so afterwards; block is then the zone's with all locks, its third. */
+BM_MUST_CHECK int bm_atecc608_lock_slot(struct bm_atecc608 *chip, uint8_t block[BM_ATECC608_BLOCK_SIZE]);
 
 #endif

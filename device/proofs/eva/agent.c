@@ -31,10 +31,12 @@ int bm_atecc608_state(struct bm_atecc608 *chip, const uint8_t zone[BM_ATECC608_Z
     return any_status();
 }
 
-int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t attestation[BM_KEY_SIZE])
+int bm_atecc608_prepare(struct bm_atecc608 *chip, uint8_t zone[BM_ATECC608_ZONE_SIZE], uint8_t key[BM_KEY_SIZE],
+                        uint8_t attestation[BM_KEY_SIZE])
 {
     int status = bm_atecc608_zone(chip, zone);
 
+    any(key, BM_KEY_SIZE);
     if (Frama_C_interval(0, 1)) {
         return BM_ERR_STATE;
     }
@@ -48,10 +50,10 @@ int bm_atecc608_attest(struct bm_atecc608 *chip, const uint8_t digest[BM_HASH_SI
     return stub_output(signature, BM_SIGNATURE_SIZE);
 }
 
-int bm_atecc608_lock_slot(struct bm_atecc608 *chip)
+int bm_atecc608_lock_slot(struct bm_atecc608 *chip, uint8_t block[BM_ATECC608_BLOCK_SIZE])
 {
     any(&chip->status, 1);
-    return any_status();
+    return stub_output(block, BM_ATECC608_BLOCK_SIZE);
 }
 
 /* Certificates of any sizes at the places that these make. */
@@ -238,6 +240,9 @@ void request(void)
     agent.board = &board;
     agent.identity = &identity;
     agent.reply_len = (uint16_t)Frama_C_interval(0, BM_REPLY_MAX);
+    agent.unit.state = (enum bm_unit_state)Frama_C_interval(BM_UNIT_BLANK, BM_UNIT_FOREIGN);
+    (void)bm_installed_load(&chip, &identity); /* whatever an earlier survey found */
     bm_agent_frame(&agent, buffer, (size_t)Frama_C_interval(0, HI));
     /*@ assert agent.reply_len <= BM_REPLY_MAX; */
+    /*@ assert agent.unit.state <= BM_UNIT_FOREIGN; */
 }
