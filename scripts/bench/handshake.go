@@ -95,29 +95,31 @@ func handshake(i, r *side, methods uint8) (sizes []int, err error) {
 	return sizes, nil
 }
 
-// handshakes gives the bytes on the wire of whole handshakes, before frames. The floor is what cannot go: two coordinates, the
-// signatures or MACs, two tags, and the certificates or their hashes.
-func handshakes(unit, order []byte) ([]figures.Figure, error) {
-	var list []figures.Figure
+// handshakes gives the bytes on the wire of whole handshakes, before frames, and of each message of method 0, by value and by hash. The
+// floor is what cannot go: two coordinates, the signatures or MACs, two tags, and the certificates or their hashes.
+func handshakes(unit, order []byte) (list []figures.Figure, edhoc [2][]int, err error) {
 	for _, c := range []struct {
 		name    string
 		methods uint8
 		proof   int // bytes of a signature or a MAC
 	}{{"m0", 1 << 0, 64}, {"m3", 1 << 3, 8}} {
-		for _, hides := range []bool{false, true} {
+		for form, hides := range []bool{false, true} {
 			i, err := newSide(unit, order, c.proof == 8, hides)
 			if err != nil {
-				return nil, err
+				return nil, edhoc, err
 			}
 			r, err := newSide(unit, order, c.proof == 8, hides)
 			if err != nil {
-				return nil, err
+				return nil, edhoc, err
 			}
 			r.unit = bytes.Clone(r.unit)
 			r.unit[len(r.unit)-1] ^= 1 // another certificate of the same size: nobody takes his own
 			sizes, err := handshake(i, r, c.methods)
 			if err != nil {
-				return nil, fmt.Errorf("handshake %s: %w", c.name, err)
+				return nil, edhoc, fmt.Errorf("handshake %s: %w", c.name, err)
+			}
+			if c.methods == 1<<0 {
+				edhoc[form] = sizes
 			}
 			name, shown := "_value", i.certificates
 			if hides {
@@ -128,7 +130,7 @@ func handshakes(unit, order []byte) ([]figures.Figure, error) {
 				total += size
 			}
 			if len(sizes) != 4 {
-				return nil, errors.New("a handshake has four messages")
+				return nil, edhoc, errors.New("a handshake has four messages")
 			}
 			list = append(list, figures.Figure{Name: "handshake_bytes_" + c.name + name, Value: float64(total), Unit: "B",
 				Floor: figures.Of(float64(2*32 + 2*c.proof + 2*8 + 2*shown)),
@@ -136,5 +138,5 @@ func handshakes(unit, order []byte) ([]figures.Figure, error) {
 					sizes[0], sizes[1], sizes[2], sizes[3])})
 		}
 	}
-	return list, nil
+	return list, edhoc, nil
 }

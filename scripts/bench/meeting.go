@@ -28,7 +28,7 @@ func (c *counter) Exchange(group []byte) []byte {
 // meetings lets two of the run's units meet for the first time, and again, and counts what the chip of each has to do. The floor is
 // what authentication takes: an ephemeral key, one ECDH, the own signature, and the peer's, at a first meeting with those of its
 // certificate and its order.
-func meetings(ports [2]string) ([]figures.Figure, error) {
+func meetings(ports []string) ([]figures.Figure, error) {
 	var chips [2]*counter
 	var peers [2]*device.Peer
 	var clock time.Time
