@@ -404,11 +404,19 @@ func TestEveryCallFails(t *testing.T) {
 		}
 		return token.DestroyKey(context.Background(), Selector{Label: "order"})
 	}
+	everyCallFails(t, options, life)
+}
+
+// everyCallFails makes each call of a life, which runs well, fail once, and wants a token behind it on which nothing is left of a key
+// "order" or all of it.
+func everyCallFails(t *testing.T, options Options, life func() error) {
+	t.Helper()
 	before := proxy.Entry
 	if err := life(); err != nil {
 		t.Fatal(err)
 	}
 	after := proxy.Entry
+	cleanUp(t, options, "a whole life")
 	for i := range before {
 		n := after[i].Calls() - before[i].Calls()
 		for skip := range n {

@@ -70,8 +70,8 @@ func (t *Token) takeIn(ctx context.Context, label string, b *Backup, secret *Sec
 		return s.checkRestored(&k.pair, b.Public)
 	})
 	if err != nil {
-		if e := t.undo(context.WithoutCancel(ctx), id); e != nil {
-			err = fmt.Errorf("%w; a key with id %x may be left in it: %w", err, id, e)
+		if e := t.undo(context.WithoutCancel(ctx), Selector{Label: label, ID: id}); e != nil {
+			err = fmt.Errorf("%w; %w with id %x: %w", err, ErrLeft, id, e)
 		}
 		return nil, err
 	}

@@ -136,27 +136,5 @@ func TestEveryCallOfBackupFails(t *testing.T) {
 		_, err = token.restore(ctx, "order", b, secret)
 		return err
 	}
-	before := *proxy.entries
-	if err := life(); err != nil {
-		t.Fatal(err)
-	}
-	after := *proxy.entries
-	cleanUp(t, options, "a whole life")
-	for i := range before {
-		n := after[i].calls - before[i].calls
-		for skip := range n {
-			for _, code := range []uint64{pkcs11.CKR_FUNCTION_FAILED, pkcs11.CKR_DEVICE_REMOVED} {
-				inject(t, i, code, skip, 1)
-				err := life()
-				inject(t, i, 0, 0, 0)
-				if i == finalize {
-					pkcs11.New(proxy.module).Finalize()
-				}
-				if err != nil && strings.Contains(err.Error(), testPIN) {
-					t.Fatal(err)
-				}
-				cleanUp(t, options, fmt.Sprintf("entry %d, call %d of %d, 0x%X: %v", i, skip+1, n, code, err))
-			}
-		}
-	}
+	everyCallFails(t, options, life)
 }
