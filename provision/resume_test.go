@@ -203,7 +203,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	const sample = 13 // bytes between two cuts
-	f := newFactory(t, 5000)
+	f := newFactory(t, 10_000) // more than bytes
 	s := f.station()
 	var written, power atomic.Int64 // bytes of this unit, and after how many the power goes
 	o := sim.Options{Cut: func() bool { return written.Add(1) > power.Load() }}
