@@ -45,6 +45,17 @@ func TestRunbooks(t *testing.T) {
 	testscript.Run(t, stories(t, filepath.Join("testdata", "runbooks")))
 }
 
+// TestNewAuthorityIsShort: whoever follows new-ca.md types six commands, from empty tokens to the first order.
+func TestNewAuthorityIsShort(t *testing.T) {
+	blocks, err := readBlocks("../docs/runbooks/new-ca.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if commands := slices.Concat(blocks...); len(commands) != 6 || !strings.HasPrefix(commands[5], "birthmark ca order ") {
+		t.Errorf("%d commands: %q", len(commands), commands)
+	}
+}
+
 // readBlocks gives the commands of a page's code blocks, with lines that end in a backslash joined.
 func readBlocks(path string) (blocks [][]string, err error) {
 	text, err := os.ReadFile(path)
@@ -58,7 +69,7 @@ func readBlocks(path string) (blocks [][]string, err error) {
 }
 
 // page N in the drill of a runbook types the Nth block of the page's commands: /dev/ttyUSB0 is the port $USB0 and so on, and whoever
-// is asked answers Yes. A line must succeed, or end as its comment says: "# exits 9".
+// is asked answers Yes, as often as that is. A line must succeed, or end as its comment says: "# exits 9".
 func page(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(strings.Join(args, " "))
 	if neg || err != nil {
@@ -77,6 +88,6 @@ func page(ts *testscript.TestScript, neg bool, args []string) {
 		for _, port := range []string{"0", "1", "2"} {
 			line = strings.ReplaceAll(line, "/dev/ttyUSB"+port, ts.Getenv("USB"+port))
 		}
-		exits(ts, false, []string{code, "sh", "-c", "echo Yes | " + line})
+		exits(ts, false, []string{code, "sh", "-c", "yes Yes | " + line})
 	}
 }

@@ -63,7 +63,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return figures.Write("bench", slices.Concat(list, signing, times, made))
+	born, err := ceremony(ctx, folder)
+	if err != nil {
+		return err
+	}
+	return figures.Write("bench", slices.Concat(list, signing, times, born, made))
 }
 
 // line provisions units one after the other on a simulated chip that takes no time, so that what is left is the station's.
