@@ -112,7 +112,8 @@ func countMatch(b byte) (slot int, enabled bool) { return int(b >> 4), b&1 != 0 
 //   - lock: a slot is locked with or without a checksum of its own, mode bit 7 clear: public hosts send 0 and the
 //     slot's, and both are reported to work.
 //   - ecdh: with the ephemeral key param2 is ignored; public hosts send 0 and FFFF. Mode 05, TempKey to a
-//     slot, names no slot and is a parse error.
+//     slot, names no slot and is a parse error. The IO protection key is the first 32 bytes of its slot, whatever that one's policy
+//     says; with an encryption that the options force, a secret is as long as with one that the mode asks for.
 //   - messageReady: ReqRandom concerns Sign and Verify only. It wants the random nonce in TempKey even if the
 //     message is in MsgDigBuf.
 //   - digested: a digest of GenKey wants a nonce in TempKey, and takes over whether that was random.

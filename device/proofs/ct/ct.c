@@ -4,7 +4,9 @@
 #include <string.h>
 #include <valgrind/memcheck.h>
 
+#include "flash.h"
 #include "internal.h"
+#include "port_atecc608.h"
 #include "session.h"
 
 static void secret(void *area, size_t size)
@@ -21,6 +23,8 @@ static void declassify(void *area, size_t size)
 
 int __real_bm_equal(const uint8_t *a, const uint8_t *b, size_t size);
 int __wrap_bm_equal(const uint8_t *a, const uint8_t *b, size_t size);
+uint16_t __real_bm_crc16(uint16_t crc, const uint8_t *bytes, size_t size);
+uint16_t __wrap_bm_crc16(uint16_t crc, const uint8_t *bytes, size_t size);
 int __real_bm_ccm(const struct bm_port *port, const uint8_t *key, const uint8_t *aad, size_t aad_size, uint8_t *text, size_t size,
                   size_t tag_size, unsigned open);
 int __wrap_bm_ccm(const struct bm_port *port, const uint8_t *key, const uint8_t *aad, size_t aad_size, uint8_t *text, size_t size,
@@ -37,6 +41,14 @@ int __wrap_bm_equal(const uint8_t *a, const uint8_t *b, size_t size)
 
     declassify(&same, sizeof same);
     return same;
+}
+
+/* A CRC stands beside what it is of, and says whether that is whole. */
+uint16_t __wrap_bm_crc16(uint16_t crc, const uint8_t *bytes, size_t size)
+{
+    crc = __real_bm_crc16(crc, bytes, size);
+    declassify(&crc, sizeof crc);
+    return crc;
 }
 
 /* A ciphertext is public; a plaintext of EDHOC is a message between the two, whose form may steer its reader. */
@@ -313,13 +325,86 @@ static int session(void)
     return 0;
 }
 
+/* The bus of a chip that answers a wake token, and then ECDH. */
+
+static int bus_wake(void *user)
+{
+    *(unsigned *)user = 4; /* bytes of the next answer */
+    return BM_OK;
+}
+
+static int bus_send(void *user, const uint8_t *group, size_t size)
+{
+    (void)group, (void)size;
+    *(unsigned *)user = 67;
+    return BM_OK;
+}
+
+static int bus_receive(void *user, uint8_t *group, size_t size, unsigned milliseconds)
+{
+    unsigned count = *(unsigned *)user;
+
+    (void)milliseconds;
+    if (count > size) {
+        return BM_ERR_PORT;
+    }
+    memset(group, 0x11, count);
+    group[0] = (uint8_t)count;
+    uint16_t crc = bm_crc16(0, group, count - 2);
+    group[count - 2] = (uint8_t)crc;
+    group[count - 1] = (uint8_t)(crc >> 8);
+    return BM_OK;
+}
+
+static void bus_idle(void *user)
+{
+    (void)user;
+}
+
+enum { PAGE_SIZE = 512 };
+
+static int program(void *user, unsigned page, uint32_t offset, const uint8_t *data, size_t size)
+{
+    memcpy((uint8_t *)user + page * PAGE_SIZE + offset, data, size);
+    return BM_OK;
+}
+
+static int erase(void *user, unsigned page)
+{
+    memset((uint8_t *)user + page * PAGE_SIZE, 0xff, PAGE_SIZE);
+    return BM_OK;
+}
+
+/* ECDH of a protected chip: its key is written to the flash, read back, and takes the encryption off. */
+static int io_key(void)
+{
+    uint8_t pages[BM_FLASH_PAGES * PAGE_SIZE];
+    struct bm_port port = {.user = pages, .flash = pages, .flash_program = program, .flash_erase = erase, .page_size = PAGE_SIZE};
+    unsigned answer = 0;
+    const struct bm_atecc608_bus bus = {&answer, bus_wake, bus_send, bus_receive, bus_idle};
+    struct bm_atecc608 protected;
+    uint8_t key[BM_IO_KEY_SIZE] = {0};
+    uint8_t out[32], unknown[sizeof out] = {0};
+
+    memset(pages, 0xff, sizeof pages);
+    secret(key, sizeof key);
+    bm_atecc608_start(&protected, &bus);
+    bm_atecc608_protect(&protected, &port);
+    if (bm_flash_replace(&port, BM_RECORD_IO_KEY, key, sizeof key) != BM_OK ||
+        bm_atecc608_ecdh(&protected, BM_KEY_EPHEMERAL, base_point, out) != BM_OK) {
+        return 1;
+    }
+    (void)VALGRIND_GET_VBITS(out, unknown, sizeof out);
+    return unknown[0] != 0xff; /* it depends on the key */
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         int (*run)(void);
     } cases[] = {{"leak", leak}, {"equal", equal}, {"sha256", sha256}, {"kdf", kdf},
-                 {"aes", aes},   {"ccm", ccm},     {"edhoc", edhoc},   {"session", session}};
+                 {"aes", aes},   {"ccm", ccm},     {"edhoc", edhoc},   {"session", session}, {"io_key", io_key}};
 
     for (unsigned i = 0; argc == 2 && i < sizeof cases / sizeof *cases; i++) {
         if (strcmp(argv[1], cases[i].name) == 0) {
