@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/birthmark/birthmark/c509"
 	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/device"
+	"github.com/birthmark/birthmark/fleet"
 )
 
 func (p *program) cert() *cobra.Command {
@@ -102,29 +104,38 @@ func (p *program) certConvert() *cobra.Command {
 
 func (p *program) certVerify() *cobra.Command {
 	var issuer string
+	var whole bool
 	c := &cobra.Command{
-		Use:   "verify FILE (--order FILE | --issuer FILE)",
-		Short: "Verify a certificate: a unit's under its order as a unit would, or any under its issuer",
+		Use:   "verify FILE (--order FILE | --issuer FILE | --fleet)",
+		Short: "Verify a certificate: a unit's under its order as a unit would, or any under its issuer; or a fleet's",
 		Long: `With --order and --bundle, typed or configured, verifies a unit's C509
 certificate as a unit in the field does: profile, root, range, both signatures.
 The unit's own C code, where this build has it, must come to the same verdict.
 With --issuer, verifies the signature alone, under the issuer's certificate in
-any format; that says nothing about what the certificate may be used for.`,
+any format; that says nothing about what the certificate may be used for.
+With --fleet, FILE is what 'fleet make' made, and the certificates of all its
+units are verified, on all cores: under the fleet's own authority, or that of
+--bundle if it is typed.`,
 		Example: `  birthmark cert verify certificates/02-1A-2B-00-00-00-00-01.c509 \
     --order station/current.order --bundle bundle.cbor
   birthmark cert verify certificates/order-1.pem --issuer certificates/root.pem`,
 		Args: exactly(1, "FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
+			case whole && issuer == "" && !c.Flags().Changed("order"):
+				return p.verifyFleet(c.Context(), args[0], c.Flags().Changed("bundle"))
+			case whole:
+				return usage("--fleet goes with --bundle alone: a fleet has its own orders")
 			case issuer != "" && !c.Flags().Changed("order"):
 				return p.verifySignature(args[0], issuer)
 			case issuer == "" && p.settings.Order != "":
 				return p.verifyUnit(args[0])
 			}
-			return usage("give --order for a unit's certificate, or --issuer for any other")
+			return usage("give --order for a unit's certificate, --issuer for any other, or --fleet for a fleet's")
 		},
 	}
 	c.Flags().StringVar(&issuer, "issuer", "", "the issuer's certificate")
+	c.Flags().BoolVar(&whole, "fleet", false, "FILE is a fleet, whose units are all verified")
 	settingFlags(c, "order", "bundle")
 	return c
 }
@@ -173,6 +184,50 @@ func (p *program) verifyUnit(path string) error {
 		}
 		fmt.Fprintf(p.Out, "good: %s, product %d, order %d, CERT %s%s\n", view.Serial, view.Product, view.Order, view.Code, second)
 	})
+}
+
+// verifiedFleetJSON is a fleet that was verified as --json shows it.
+type verifiedFleetJSON struct {
+	Units   int           `json:"units"`
+	Refused []refusedJSON `json:"refused"`
+}
+
+// refusedJSON is a unit of a fleet whose certificate does not hold.
+type refusedJSON struct {
+	Serial string `json:"serial"`
+	Reason string `json:"reason"`
+}
+
+func (p *program) verifyFleet(ctx context.Context, path string, typed bool) error {
+	f, err := fleet.Open(path)
+	if err != nil {
+		return err
+	}
+	bundle := f.Bundle
+	if typed {
+		if bundle, err = p.bundle(); err != nil {
+			return err
+		}
+	}
+	bar := newBar(p.Err, "cert verify", f.Head.Units, p.now)
+	units, refused, err := f.Verify(ctx, bundle, bar.show)
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	view := verifiedFleetJSON{Units: units, Refused: []refusedJSON{}}
+	for _, r := range refused {
+		view.Refused = append(view.Refused, refusedJSON{r.Serial.String(), sentence(r.Reason)})
+	}
+	if len(refused) > 0 {
+		err = mark(fmt.Errorf("%s: %d of %d units are refused", path, len(refused), units), ca.ErrVerify)
+	}
+	return errors.Join(p.answer(view, func() {
+		for _, r := range view.Refused {
+			fmt.Fprintf(p.Out, "refused: %s: %s\n", r.Serial, r.Reason)
+		}
+		fmt.Fprintf(p.Out, "good: %d of %d units, under %d orders, TEST\n", units-len(refused), units, len(f.Orders))
+	}), err)
 }
 
 // askUnit has the unit's own code judge the certificates, in an image of the bundle's anchor and the order's product. A build that

@@ -152,7 +152,7 @@ func TestDocumentJSON(t *testing.T) {
 	objects := map[string]any{
 		"authority": authorityJSON{}, "order": orderJSON{}, "station": stationJSON{}, "ready": readyJSON{}, "capture": captureJSON{}, "captured": capturedJSON{}, "unit": unitJSON{},
 		"receipt": provision.Receipt{}, "inspection": inspectionJSON{}, "meeting": meetingJSON{},
-		"party": partyJSON{}, "message": messageJSON{}, "retired": retiredJSON{}, "fleet": fleetJSON{}, "made fleet": madeJSON{}, "backup": backupJSON{}, "share": shareJSON{}, "restored key": restoredJSON{}, "chip": chipJSON{}, "boards": boardsJSON{}, "board": boardJSON{}, "book": bookJSON{},
+		"party": partyJSON{}, "message": messageJSON{}, "retired": retiredJSON{}, "fleet": fleetJSON{}, "made fleet": madeJSON{}, "verified fleet": verifiedFleetJSON{}, "refused": refusedJSON{}, "backup": backupJSON{}, "share": shareJSON{}, "restored key": restoredJSON{}, "chip": chipJSON{}, "boards": boardsJSON{}, "board": boardJSON{}, "book": bookJSON{},
 		"simulated meeting": meetJSON{}, "met": metJSON{}, "pairing": pairingJSON{}, "line message": lineMessageJSON{}, "text": textJSON{}, "ceremony": ceremonyJSON{}, "outcome": outcomeJSON{}, "plan": planJSON{}, "begun": fileJSON{}, "trust": trustJSON{},
 		"entry": entryJSON{}, "sum": summaryJSON{}, "verified": verifiedJSON{}, "exported": exportedJSON{}, "findings": findingsJSON{},
 		"double": doubleJSON{}, "record": recordJSON{}, "good": goodJSON{}, "token": hsm.TokenInfo{}, "public key": hsm.PublicKey{},

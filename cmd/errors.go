@@ -92,6 +92,7 @@ var outcomes = []struct {
 	{fleet.ErrNotProvisioned, exitPolicy, "provision it first: 'birthmark provision'"},
 	{fleet.ErrSameUnit, exitUsage, "name two units"},
 	{fleet.ErrNotMade, exitUsage, "name another path, or remove what is there: a fleet is made where nothing is, or goes on where it stopped"},
+	{fleet.ErrUnfinished, exitVerify, "start the same 'birthmark fleet make' again: it goes on where it stopped"},
 	{fleet.ErrOther, exitUsage, "give the values that this fleet was begun with, or another path"},
 	{chip.ErrImage, exitUsage, "name another file, or put a copy of the right one in its place: a chip's EEPROM is not made anew over a file"},
 	{sim.ErrNoEmulator, exitUsage, "install QEMU's emulator for ARM: Debian's package is qemu-system-arm"},

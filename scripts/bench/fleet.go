@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -58,6 +59,11 @@ func fleets(ctx context.Context, folder string) ([]figures.Figure, error) {
 		list = append(list, figures.Figure{Name: form.figure, Value: rate / floor, Floor: figures.Of(1), Bar: figures.Of(form.bar),
 			Note: fmt.Sprintf("%d units, %.0f/s; GenerateKey and SignASN1 on all cores, before and after: %.0f/s, %.0f/s", fleetUnits, rate, before, after)})
 	}
+	verifying, err := certificates(ctx, filepath.Join(folder, "fleet.cbor"))
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, verifying)
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return nil, err
@@ -66,29 +72,81 @@ func fleets(ctx context.Context, folder string) ([]figures.Figure, error) {
 		Note: "the most that this whole run ever had"}), nil
 }
 
+// certificates verifies a whole fleet's between two measurements of its floor.
+func certificates(ctx context.Context, path string) (figures.Figure, error) {
+	f, err := fleet.Open(path)
+	if err != nil {
+		return figures.Figure{}, err
+	}
+	before, err := verifications()
+	if err != nil {
+		return figures.Figure{}, err
+	}
+	start := time.Now()
+	n, refused, err := f.Verify(ctx, f.Bundle, func(int) {})
+	if err == nil && len(refused) > 0 {
+		err = fmt.Errorf("%d units of the fleet are refused", len(refused))
+	}
+	if err != nil {
+		return figures.Figure{}, err
+	}
+	rate := float64(n) / time.Since(start).Seconds()
+	after, err := verifications()
+	return figures.Figure{Name: "cert_verify_ratio", Value: rate / ((before + after) / 2), Floor: figures.Of(1), Bar: figures.Of(0.9),
+		Note: fmt.Sprintf("%d certificates, %.0f/s; VerifyASN1 on all cores, before and after: %.0f/s, %.0f/s", n, rate, before, after)}, err
+}
+
 // keysAndSignatures is how many times a second the standard library makes a key and a signature, on all cores.
 func keysAndSignatures() (float64, error) {
-	digest := sha256.Sum256([]byte("birthmark"))
-	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	digest, signer, _, err := signed()
 	if err != nil {
 		return 0, err
 	}
-	var made atomic.Int64
+	return perSecond(func() error {
+		_, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err == nil {
+			_, err = ecdsa.SignASN1(rand.Reader, signer, digest[:])
+		}
+		return err
+	})
+}
+
+// verifications is how many times a second the standard library verifies a signature, on all cores.
+func verifications() (float64, error) {
+	digest, signer, signature, err := signed()
+	if err != nil {
+		return 0, err
+	}
+	return perSecond(func() error {
+		if !ecdsa.VerifyASN1(&signer.PublicKey, digest[:], signature) {
+			return errors.New("a signature does not verify")
+		}
+		return nil
+	})
+}
+
+func signed() (digest [32]byte, signer *ecdsa.PrivateKey, signature []byte, err error) {
+	digest = sha256.Sum256([]byte("birthmark"))
+	if signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err == nil {
+		signature, err = ecdsa.SignASN1(rand.Reader, signer, digest[:])
+	}
+	return digest, signer, signature, err
+}
+
+// perSecond runs something on all cores for a while.
+func perSecond(do func() error) (float64, error) {
+	var done atomic.Int64
 	var failed atomic.Pointer[error]
 	var all sync.WaitGroup
 	start := time.Now()
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for time.Since(start) < floorTime {
-				_, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-				if err == nil {
-					_, err = ecdsa.SignASN1(rand.Reader, signer, digest[:])
-				}
-				if err != nil {
+				if err := do(); err != nil {
 					failed.Store(&err)
 					return
 				}
-				made.Add(1)
+				done.Add(1)
 			}
 		})
 	}
@@ -96,5 +154,5 @@ func keysAndSignatures() (float64, error) {
 	if err := failed.Load(); err != nil {
 		return 0, *err
 	}
-	return float64(made.Load()) / time.Since(start).Seconds(), nil
+	return float64(done.Load()) / time.Since(start).Seconds(), nil
 }
