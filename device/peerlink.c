@@ -268,7 +268,7 @@ static int meet(struct bm_peerlink *p, const uint8_t *id, size_t id_size, struct
         return BM_CHECK_SELF;
     }
     int status = bm_trust_peer(p->config->port, p->config->image, BM_TRUST_UNIT, id, id_size, peer, p->peer.order_hash);
-    if ((status == BM_OK || status == BM_CHECK_HELD) && peer->cred_size <= BM_UNIT_CERTIFICATE_MAX) {
+    if (status == BM_OK || status == BM_CHECK_HELD) {
         bm_copy(p->peer.unit, peer->cred, peer->cred_size);
         p->peer.unit_size = (uint8_t)peer->cred_size;
     }

@@ -146,6 +146,7 @@ static int scan(const uint8_t *list, size_t list_size, const uint8_t *order, con
         return BM_ERR_MALFORMED;
     }
     size_t prefix = list[LIST_AT_PREFIX];
+    /*@ split prefix; */
     size_t at = LIST_HEAD_SIZE + prefix;
     unsigned ranges = list[LIST_AT_ORDERS]; /* where they begin, and the single numbers */
     unsigned singles = ranges + list[LIST_AT_RANGES];
@@ -158,16 +159,16 @@ static int scan(const uint8_t *list, size_t list_size, const uint8_t *order, con
             width = BM_UNIT_NAME_SIZE - prefix;
             match = bm_compare(list + LIST_HEAD_SIZE, serial, prefix) == 0;
         }
-        size_t last = i >= ranges && i < singles ? at + width : at;
-        int follows = i > 0 && i != ranges && i != singles; /* a number of the same part */
-        if (last + width > list_size || (last > at && bm_compare(list + at, list + last, width) >= 0) ||
-            (follows && bm_compare(list + at - width, list + at, width) >= 0)) {
+        size_t span = i >= ranges && i < singles ? 2 * width : width; /* a number, or the first and the last of a range */
+        int follows = i > 0 && i != ranges && i != singles;           /* a number of the same part */
+        at += span;
+        if (at > list_size || (span > width && bm_compare(list + at - span, list + at - width, width) >= 0) ||
+            (follows && bm_compare(list + at - span - width, list + at - span, width) >= 0)) {
             return BM_ERR_MALFORMED;
         }
-        if (match && bm_compare(list + at, name, width) <= 0 && bm_compare(name, list + last, width) <= 0) {
+        if (match && bm_compare(list + at - span, name, width) <= 0 && bm_compare(name, list + at - width, width) <= 0) {
             found = i >= singles || found == BM_CHECK_REVOKED ? BM_CHECK_REVOKED : BM_CHECK_HELD;
         }
-        at = last + width;
     }
     return at == list_size ? found : BM_ERR_MALFORMED;
 }
@@ -306,6 +307,10 @@ int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int 
     bm_read_start(&r, id, id_size);
     bm_read_exactly(&r, head, sizeof head);
     birth.unit_size = bm_read(&r, BM_BYTES);
+    if (birth.unit_size > BM_UNIT_CERTIFICATE_MAX) {
+        return BM_CHECK_UNIT;
+    }
+    /*@ split birth.unit_size; */
     birth.unit = bm_read_raw(&r, birth.unit_size);
     birth.order_size = bm_read(&r, BM_BYTES);
     birth.order = bm_read_raw(&r, birth.order_size);

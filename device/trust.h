@@ -35,8 +35,9 @@ enum bm_trust_mode {
 /* Judge ID_CRED_x = {25: [unit, order]} of a peer, by the roots in flash if the stored anchor is the image's. BM_OK;
  * BM_ERR_PORT; or what does not hold, which is positive. The order is that of bm_trust, with BM_CHECK_ROOT in the place of the
  * issuer, BM_CHECK_CLOSED behind it, BM_CHECK_REVOKED before the unit's signature. BM_CHECK_HELD is the last of all, and the
- * results are then good too: an old pairing goes on. *peer gets the unit's certificate, where it lies in id, as CRED_x, and
- * its key. Two signatures are verified and two points recovered. */
+ * results are then good too: an old pairing goes on. A unit's certificate above BM_UNIT_CERTIFICATE_MAX bytes is BM_CHECK_UNIT
+ * before all that. *peer gets the unit's certificate, where it lies in id, as CRED_x, and its key. Two signatures are verified
+ * and two points recovered. */
 BM_MUST_CHECK int bm_trust_peer(const struct bm_port *port, const struct bm_image *image, int mode, const uint8_t *id,
                                 size_t id_size, struct bm_peer *peer, uint8_t order_hash[BM_ORDER_HASH_SIZE]);
 /* Judge a unit certificate that was judged before, when its pairing was written: the order by the hash and name that were kept, the
