@@ -1,5 +1,5 @@
 // Proofs runs Frama-C's Eva over the harnesses in device/proofs/eva (docs/proofs.md): each function that reads bytes from
-// outside, for every length of input, with a planted bug in each family that must raise an alarm. Figures go to
+// outside, for every length of input, with planted bugs in each family that must raise an alarm. Figures go to
 // build/proofs.json, logs to build/proofs/. With -reduced only the shortest and the longest inputs are tried.
 package main
 
@@ -33,7 +33,7 @@ type family struct {
 	states  int      // that Eva keeps apart at one point of the program
 	options []string // for Eva
 	entries []entry
-	bug     bug
+	bugs    []bug
 }
 
 // An entry is a harness, for inputs of lo to hi bytes, step lengths in one run.
@@ -93,12 +93,14 @@ func run(reduced bool, only string) error {
 			entries++
 			tasks = append(tasks, e.tasks(f, reduced)...)
 		}
-		t, err := f.bug.task(f)
-		if err != nil {
-			return err
+		for _, b := range f.bugs {
+			t, err := b.task(f)
+			if err != nil {
+				return err
+			}
+			planted++
+			tasks = append(tasks, t)
 		}
-		planted++
-		tasks = append(tasks, t)
 	}
 	results := all(tasks)
 
@@ -137,7 +139,7 @@ func run(reduced bool, only string) error {
 	err := figures.Write("proofs", []figures.Figure{
 		{Name: "eva_entries", Value: float64(entries), Unit: "functions", Note: note},
 		{Name: "eva_alarms", Value: float64(alarms), Unit: "alarms", Bar: figures.Of(0)},
-		{Name: "planted_bug_seen", Value: allSeen, Unit: "", Bar: figures.Of(1), Note: fmt.Sprintf("%d of %d families", seen, planted)},
+		{Name: "planted_bug_seen", Value: allSeen, Unit: "", Bar: figures.Of(1), Note: fmt.Sprintf("%d of %d", seen, planted)},
 	})
 	return errors.Join(append(problems, err)...)
 }
@@ -162,7 +164,7 @@ func (b bug) task(f family) (task, error) {
 	if n := strings.Count(string(text), b.from); n != 1 {
 		return task{}, fmt.Errorf("family %s: the text to plant a bug in is %d times in %s: %q", f.name, n, b.source, b.from)
 	}
-	folder := filepath.Join(logs, "bug-"+f.name)
+	folder := filepath.Join(logs, "bug-"+f.name+"-"+b.entry)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return task{}, err
 	}

@@ -1,5 +1,4 @@
-#include "harness.h"
-#include "internal.h"
+#include "stubs.h"
 
 static void use_certificate(const struct bm_certificate *c, size_t issuer_size, size_t subject_size)
 {
@@ -16,6 +15,7 @@ void order(void)
     FOR_EACH_SIZE(size) {
         struct bm_certificate c;
         if (bm_c509_order(&c, INPUT(size), size) == BM_OK) {
+            /*@ assert ORDER_CERTIFICATE_MIN <= size; */
             use_certificate(&c, BM_ROOT_NAME_SIZE, BM_ORDER_NAME_SIZE);
             use(c.first, BM_UNIT_NAME_SIZE);
             use(c.last, BM_UNIT_NAME_SIZE);
@@ -28,6 +28,7 @@ void unit(void)
     FOR_EACH_SIZE(size) {
         struct bm_certificate c;
         if (bm_c509_unit(&c, INPUT(size), size) == BM_OK) {
+            /*@ assert UNIT_CERTIFICATE_MIN <= size; */
             use_certificate(&c, BM_ORDER_NAME_SIZE, BM_UNIT_NAME_SIZE);
         }
     }

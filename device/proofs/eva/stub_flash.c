@@ -1,19 +1,22 @@
 #include "flash.h"
 #include "stubs.h"
+#include "trust.h"
 
-/* Pages that hold records of any bytes, of an anchor's size or a link's that closes no order, and end at some point. */
+/* Pages that hold records of any bytes and end at some point. In the trust page a record has an anchor's size or the one that
+ * the harness tries for links, in the state pages the one that it tries for what is there. A record ends where its object ends,
+ * and lies there at any time that it is read. */
 
-enum { LINK_SIZE = 6 + 2 + BM_ANCHOR_SIZE + 2 + BM_SIGNATURE_SIZE };
+size_t stored_link;
+size_t stored_state;
+static uint8_t stored[BM_SIGNED_OBJECT_MAX + 1];
 
-static uint8_t page_of_any[2048];
-
-static int any_record(struct bm_record *r)
+static int any_record(struct bm_record *r, size_t size)
 {
-    any(page_of_any, sizeof page_of_any);
-    r->payload = page_of_any + 4;
-    r->size = Frama_C_interval(0, 1) ? BM_ANCHOR_SIZE : LINK_SIZE;
+    any(stored, sizeof stored);
+    r->payload = stored + (sizeof stored - size);
+    r->size = (uint16_t)size;
     r->kind = (uint8_t)Frama_C_interval(0, 255);
-    r->end = (uint32_t)Frama_C_interval(0, sizeof page_of_any);
+    r->end = (uint32_t)Frama_C_interval(0, 2048);
     return Frama_C_interval(0, 1);
 }
 
@@ -27,19 +30,21 @@ void bm_flash_start(struct bm_record *r, const struct bm_port *port, unsigned pa
 
 int bm_flash_next(struct bm_record *r)
 {
-    return any_record(r);
+    return any_record(r, Frama_C_interval(0, 1) ? BM_ANCHOR_SIZE : stored_link);
 }
 
 int bm_flash_state(const struct bm_port *port, enum bm_record_kind kind, struct bm_record *r)
 {
     (void)kind;
     bm_flash_start(r, port, BM_PAGE_STATE_A);
-    return any_record(r);
+    return any_record(r, stored_state);
 }
 
+/* What is written is of the sizes that are tried where it is read. */
 int bm_flash_append(const struct bm_port *port, unsigned page, enum bm_record_kind kind, const uint8_t *payload, size_t size)
 {
     (void)port, (void)page, (void)kind;
+    /*@ assert size <= BM_SIGNED_OBJECT_MAX; */
     use(payload, size);
     return Frama_C_interval(0, 1) ? BM_ERR_SPACE : any_status();
 }

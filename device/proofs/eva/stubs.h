@@ -6,6 +6,9 @@
 #include "harness.h"
 #include "internal.h"
 
+/* No certificate is shorter: the family c509 proves it, and its stub refuses what is. */
+enum { ORDER_CERTIFICATE_MIN = 144, UNIT_CERTIFICATE_MIN = 123 };
+
 static inline int any_status(void)
 {
     return Frama_C_interval(0, 1) ? BM_OK : BM_ERR_PORT;
