@@ -74,6 +74,7 @@ func (p *program) compare(ctx context.Context, r *provision.Inspection) error {
 type inspectionJSON struct {
 	Chip        string  `json:"chip"`
 	Revision    string  `json:"revision"`
+	ChipOptions string  `json:"chip_options"` // that its firmware gives a chip, and the chip of a prepared unit has
 	State       string  `json:"state"`
 	Product     uint32  `json:"product"`
 	Firmware    string  `json:"firmware"`
@@ -97,6 +98,7 @@ func inspection(r *provision.Inspection, checked, verified bool, err error) insp
 	v := inspectionJSON{
 		Chip:        hex.EncodeToString(r.Chip[:]),
 		Revision:    hex.EncodeToString(r.Revision[:]),
+		ChipOptions: fmt.Sprintf("%04x", r.ChipOptions),
 		State:       r.State.String(),
 		Product:     r.Product,
 		Firmware:    hex.EncodeToString(r.Firmware[:]),
@@ -119,8 +121,8 @@ func inspection(r *provision.Inspection, checked, verified bool, err error) insp
 }
 
 func (p *program) writeInspection(r *provision.Inspection, v inspectionJSON) {
-	fmt.Fprintf(p.Out, "chip         %s, ATECC608 revision %s\nstate        %s (lock bytes %s)\nfirmware     %s, product %d\ntrusts       anchor %s\ndebug port   %s\npairing      %s\n",
-		v.Chip, v.Revision, v.State, v.Locks, v.Firmware, v.Product, v.Anchor, map[bool]string{true: "closed", false: "open"}[v.DebugClosed], generation(v.Generation))
+	fmt.Fprintf(p.Out, "chip         %s, ATECC608 revision %s, options %s\nstate        %s (lock bytes %s)\nfirmware     %s, product %d\ntrusts       anchor %s\ndebug port   %s\npairing      %s\n",
+		v.Chip, v.Revision, v.ChipOptions, v.State, v.Locks, v.Firmware, v.Product, v.Anchor, map[bool]string{true: "closed", false: "open"}[v.DebugClosed], generation(v.Generation))
 	if r.Unit == nil {
 		fmt.Fprintf(p.Out, "certificate  none\n")
 		return
