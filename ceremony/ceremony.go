@@ -32,8 +32,6 @@ var (
 	ErrComplete = fmt.Errorf("the ceremony is complete: %w", ca.ErrPolicy)
 	// ErrNoRun is wrapped where there is nothing to abort.
 	ErrNoRun = errors.New("no run has begun")
-	// ErrWords is wrapped where a word is not in the PGP word list.
-	ErrWords = errors.New("not in the word list")
 )
 
 // Key signs, and is closed afterwards.
@@ -54,14 +52,32 @@ type Keys interface {
 	Discard(ctx context.Context, uri string, id []byte) (found bool, err error)
 	// Destroy destroys this key, and says whether it was there.
 	Destroy(ctx context.Context, uri string, key *ecdsa.PublicKey) (found bool, err error)
+	// Divide makes a key in the token of uri that is nowhere but in its backup, whose secret is divided into shares.
+	Divide(ctx context.Context, uri string, needed, shares int) (Backup, error)
+	// Backup reads a backup's file; it takes the lines of shares then.
+	Backup(file []byte) (Backup, error)
+}
+
+// Backup is a key outside of any token: as a token wrapped it, and the secret that it was wrapped under, in shares.
+type Backup interface {
+	Code() string // how its shares are named
+	File() []byte // no secret
+	// Pages are the shares as they go onto paper, which is their only place; none where the backup was read from its file.
+	Pages() []string
+	// Line takes one line of a share as it was typed, and says how many shares are still wanted. What is mistyped changes nothing.
+	Line(text string) (wanted int, err error)
+	// Restore puts the key into a token, which has signed for the backup's public key then.
+	Restore(ctx context.Context, uri string, id []byte) (Key, error)
 }
 
 // Console is where the people of the plan are asked.
 type Console interface {
 	// Tell shows them text.
 	Tell(text string)
-	// Ask shows a question and waits for a line.
+	// Ask shows a question and waits for a line, which is empty, without its end, when no more will come.
 	Ask(ctx context.Context, question string) (string, error)
+	// Wipe takes off the screen what was shown before.
+	Wipe()
 }
 
 // Book is what a station's ledger says of its orders.

@@ -23,6 +23,8 @@ const (
 	roleAfter = "root after the next"
 	roleOld   = "old root"
 	roleKey   = "key to destroy"
+
+	roleRestored = "restored key"
 )
 
 // plain is what most deeds do not do.
@@ -63,6 +65,9 @@ func (d *root) check(p *performance) error {
 	if err != nil {
 		return err
 	}
+	if err := p.copyable(d.plan.Backup); err != nil {
+		return err
+	}
 	return r.Check()
 }
 
@@ -71,7 +76,7 @@ func (d *root) uses(p *performance) []use {
 	if err != nil {
 		panic(err) // check was asked first
 	}
-	uses := []use{{role: roleRoot, uri: r.RootURI, make: true}}
+	uses := []use{{role: roleRoot, uri: r.RootURI, make: true, shares: p.shares(d.plan.Backup)}}
 	if d.next == nil {
 		uses = append(uses, use{role: roleNext, uri: r.NextURI, make: true})
 	}
@@ -105,12 +110,14 @@ func (d *nextRoot) read(*inputs) error { return ca.CheckStation(d.plan.Name) }
 
 func (d *nextRoot) check(p *performance) error {
 	p.authority = nil // whatever is in the folder is none of this ceremony's
-	_, err := p.Place(d.plan.Key)
-	return err
+	if _, err := p.Place(d.plan.Key); err != nil {
+		return err
+	}
+	return p.copyable(d.plan.Backup)
 }
 
 func (d *nextRoot) uses(p *performance) []use {
-	return []use{{role: roleNext, uri: p.placed(d.plan.Key), make: true}}
+	return []use{{role: roleNext, uri: p.placed(d.plan.Key), make: true, shares: p.shares(d.plan.Backup)}}
 }
 
 func (d *nextRoot) sign(p *performance, _ string, keys map[string]Key) error {
@@ -403,6 +410,22 @@ func (p *performance) placed(uri string) string {
 		panic(err)
 	}
 	return placed
+}
+
+// copyable refuses a second token's URI that is none.
+func (p *performance) copyable(s *Shares) (err error) {
+	if s != nil && s.Copy != "" {
+		_, err = p.Place(s.Copy)
+	}
+	return err
+}
+
+// shares are those of the plan, with the second token's URI as the authority's folder has it.
+func (p *performance) shares(s *Shares) *Shares {
+	if s == nil || s.Copy == "" {
+		return s
+	}
+	return &Shares{Needed: s.Needed, Copy: p.placed(s.Copy)}
 }
 
 // replaceFile writes a file that an attempt which was cut short may have left.

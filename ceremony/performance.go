@@ -57,6 +57,8 @@ type use struct {
 	role   string // its name in the transcript
 	uri    string
 	make   bool             // it is not there yet
+	shares *Shares          // it is born with a backup
+	backup []byte           // or comes back from one
 	public *ecdsa.PublicKey // of one that is there; nil: the token's word is taken, the deed checks it
 }
 
@@ -109,6 +111,14 @@ func (p *performance) lookAround() error {
 		}
 		if u.make && taken {
 			return fmt.Errorf("%s, in %s: %w", u.uri, where, ErrKeyTaken)
+		}
+		if u.shares != nil && u.shares.Copy != "" {
+			switch where, taken, err := p.keys.Look(u.shares.Copy); {
+			case err != nil:
+				return fmt.Errorf("copy of the %s: %w", u.role, err)
+			case taken:
+				return fmt.Errorf("%s, in %s: %w", u.shares.Copy, where, ErrKeyTaken)
+			}
 		}
 	}
 	return nil
@@ -318,21 +328,37 @@ func (p *performance) makeKey(ctx context.Context, u use) (Key, error) {
 	if err := p.discard(ctx, u); err != nil {
 		return nil, err
 	}
-	var key Key
 	id := make([]byte, idSize)
 	rand.Read(id)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := p.journal.write(intends, step, "Make the key "+u.role+" at "+u.uri+".", "uri", u.uri, "id", hex.EncodeToString(id)); err != nil {
+	fields, text := []string{"uri", u.uri, "id", hex.EncodeToString(id)}, "Make the key "+u.role+" at "+u.uri+"."
+	if u.shares != nil && u.shares.Copy != "" {
+		fields = append(fields, "copy", u.shares.Copy)
+		text = "Make the key " + u.role + " at " + u.uri + ", and the same key at " + u.shares.Copy + "."
+	}
+	if err := p.journal.write(intends, step, text, fields...); err != nil {
 		return nil, err
 	}
-	key, err := p.keys.Make(ctx, u.uri, id)
+	var key Key
+	var err error
+	made := "No attestation of where it was made."
+	switch {
+	case u.shares != nil:
+		key, err = p.divide(ctx, u, id)
+		made = "It is in its backup too."
+	case u.backup != nil:
+		key, err = p.restore(ctx, u, id)
+		made = "It came from its backup."
+	default:
+		key, err = p.keys.Make(ctx, u.uri, id)
+	}
 	if err != nil {
 		return nil, err
 	}
 	public := encodeKey(key.Public().(*ecdsa.PublicKey))
-	err = p.journal.write(did, step, "Made "+key.Description()+". Its attributes were read back, and it signed. No attestation of where it was made.",
+	err = p.journal.write(did, step, "There is now "+key.Description()+". Its attributes were read back, and it signed. "+made,
 		"id", hex.EncodeToString(id), "public", public)
 	if err != nil {
 		return nil, errors.Join(err, key.Close())
@@ -358,6 +384,13 @@ func (p *performance) discard(ctx context.Context, u use) error {
 	found, err := p.keys.Discard(ctx, e.Fields["uri"], id)
 	if err != nil {
 		return err
+	}
+	if second := e.Fields["copy"]; second != "" {
+		there, err := p.keys.Discard(ctx, second, id)
+		if err != nil {
+			return err
+		}
+		found = found || there
 	}
 	text := "Nothing was left of the key " + u.role + "."
 	if found {

@@ -38,6 +38,7 @@ type Plan struct {
 	Rotation    *RotationPlan    `yaml:"rotation" json:"rotation,omitempty"`
 	Orders      *OrdersPlan      `yaml:"orders" json:"orders,omitempty"`
 	Revocation  *RevocationPlan  `yaml:"revocation" json:"revocation,omitempty"`
+	Restoration *RestorationPlan `yaml:"restoration" json:"restoration,omitempty"`
 	Destruction *DestructionPlan `yaml:"destruction" json:"destruction,omitempty"`
 
 	inputs map[string][]byte // by the name that the plan has for them
@@ -59,7 +60,14 @@ type RootPlan struct {
 	Test   bool       `yaml:"test" json:"test"`
 	Prefix string     `yaml:"prefix" json:"prefix"`
 	Key    string     `yaml:"key" json:"key"` // URI
+	Backup *Shares    `yaml:"backup" json:"backup,omitempty"`
 	Next   FutureRoot `yaml:"next" json:"next"`
+}
+
+// Shares is a key that is born with a backup: its holders have the shares of the secret that it is wrapped under.
+type Shares struct {
+	Needed int    `yaml:"needed" json:"needed"`                 // of as many as the plan has holders
+	Copy   string `yaml:"copy,omitempty" json:"copy,omitempty"` // URI in a second token, which takes the key too
 }
 
 // FutureRoot is a key of which units will know the hash alone: made here, or made before, where its request was signed.
@@ -70,8 +78,9 @@ type FutureRoot struct {
 
 // NextRootPlan makes a future root's key at another place, and by other people, than the root's.
 type NextRootPlan struct {
-	Name string `yaml:"name" json:"name"` // what the request says of itself
-	Key  string `yaml:"key" json:"key"`   // URI
+	Name   string  `yaml:"name" json:"name"` // what the request says of itself
+	Key    string  `yaml:"key" json:"key"`   // URI
+	Backup *Shares `yaml:"backup" json:"backup,omitempty"`
 }
 
 // RotationPlan lets the next root take the newest one's place.
@@ -110,6 +119,12 @@ type RevocationPlan struct {
 type DestructionPlan struct {
 	Key string `yaml:"key" json:"key"` // URI
 	Of  string `yaml:"of" json:"of"`   // file: the root's certificate or the next root's request, which name the key
+}
+
+// RestorationPlan brings a key back from its backup and the shares of its holders.
+type RestorationPlan struct {
+	Key    string `yaml:"key" json:"key"`       // URI where it will be
+	Backup string `yaml:"backup" json:"backup"` // file
 }
 
 // ReadPlan reads the plan in a ceremony's folder and the files that it names, all of which are in that folder. Errors wrap
@@ -177,6 +192,7 @@ func (p *Plan) chooseDeed() error {
 		{p.Rotation != nil, &rotation{plan: p.Rotation}},
 		{p.Orders != nil, &orders{plan: p.Orders}},
 		{p.Revocation != nil, &revocation{plan: p.Revocation}},
+		{p.Restoration != nil, &restoration{plan: p.Restoration}},
 		{p.Destruction != nil, &destruction{plan: p.Destruction}},
 	} {
 		if d.there {
@@ -210,10 +226,34 @@ func (p *Plan) checkPeople() error {
 	switch {
 	case count["officer"] == 0:
 		return fmt.Errorf("people: no officer: %w", ca.ErrPolicy)
+	case !p.shared(count["holder"]):
+		return fmt.Errorf("people: %d holders, and a key's backup has one share for each, of which 2 or more are needed: %w", count["holder"], ca.ErrMalformed)
 	case count["witness"] == 0 && !(p.Root != nil && p.Root.Test):
 		return fmt.Errorf("people: no witness: %w", ca.ErrPolicy)
 	}
 	return nil
+}
+
+// shared says whether so many holders can have the shares of the plan's backup, if it makes one.
+func (p *Plan) shared(holders int) bool {
+	var s *Shares
+	switch {
+	case p.Root != nil:
+		s = p.Root.Backup
+	case p.NextRoot != nil:
+		s = p.NextRoot.Backup
+	}
+	return s == nil || s.Needed >= 2 && s.Needed <= holders
+}
+
+// holders are those who keep a share.
+func (p *Plan) holders() (names []string) {
+	for _, person := range p.People {
+		if person.Role == "holder" {
+			names = append(names, person.Name)
+		}
+	}
+	return names
 }
 
 // inputs are the files that a plan names.

@@ -61,6 +61,27 @@ func (t throwaway) Discard(_ context.Context, uri string, _ []byte) (bool, error
 	return there, nil
 }
 
+// Divide rehearses that there are shares: nobody gets one.
+func (t throwaway) Divide(_ context.Context, _ string, _, shares int) (Backup, error) {
+	return throwawayBackup{t, make([]string, shares)}, nil
+}
+
+func (t throwaway) Backup([]byte) (Backup, error) { return throwawayBackup{t, nil}, nil }
+
+// throwawayBackup is of a key that does not matter.
+type throwawayBackup struct {
+	keys  throwaway
+	pages []string
+}
+
+func (throwawayBackup) Code() string             { return "0000-0000" }
+func (throwawayBackup) File() []byte             { return []byte("REHEARSAL\n") }
+func (b throwawayBackup) Pages() []string        { return b.pages }
+func (throwawayBackup) Line(string) (int, error) { return 0, nil }
+func (b throwawayBackup) Restore(ctx context.Context, uri string, id []byte) (Key, error) {
+	return b.keys.Make(ctx, uri, id)
+}
+
 func (t throwaway) Destroy(ctx context.Context, uri string, key *ecdsa.PublicKey) (bool, error) {
 	if k, there := t[uri]; there && !key.Equal(&k.PublicKey) {
 		return false, errors.New("another key is there")

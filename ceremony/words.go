@@ -1,9 +1,6 @@
 package ceremony
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // The PGP word list (Juola and Zimmermann, 1995): a word of two syllables for each byte at an even place, one of three at an odd
 // place, so that a word left out, said twice or swapped with its neighbour is heard.
@@ -83,24 +80,6 @@ func Words(b []byte) string {
 		words[i] = listAt(i)[octet]
 	}
 	return strings.Join(words, " ")
-}
-
-// ParseWords reads what Words wrote, in upper or lower case and with any space between. Errors name the first word that is wrong
-// and wrap ErrWords.
-func ParseWords(text string) ([]byte, error) {
-	fields := strings.Fields(text)
-	b := make([]byte, len(fields))
-words:
-	for i, word := range fields {
-		for octet, known := range listAt(i) {
-			if strings.EqualFold(word, known) {
-				b[i] = byte(octet)
-				continue words
-			}
-		}
-		return nil, fmt.Errorf("word %d is %q, which is not in the list of its place: %w", i+1, word, ErrWords)
-	}
-	return b, nil
 }
 
 func listAt(place int) []string {

@@ -5,6 +5,8 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -115,6 +117,64 @@ func (t *token) Destroy(_ context.Context, uri string, public *ecdsa.PublicKey) 
 	return there, t.point()
 }
 
+// paper is a backup of the tests: two lines "share" bring the key back.
+type paper struct {
+	token  *token
+	key    throwawayKey
+	pages  []string
+	wanted int
+}
+
+func (t *token) Divide(_ context.Context, _ string, needed, shares int) (Backup, error) {
+	if err := t.point(); err != nil {
+		return nil, err
+	}
+	return &paper{t, newThrowaway(), slices.Repeat([]string{"SECRET share\n"}, shares), needed}, t.point()
+}
+
+func (t *token) Backup(file []byte) (Backup, error) {
+	der, err := hex.DecodeString(string(file))
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.ParseECPrivateKey(der)
+	if err != nil {
+		return nil, err
+	}
+	return &paper{t, throwawayKey{key}, nil, 2}, nil
+}
+
+func (*paper) Code() string      { return "12AB-34CD" }
+func (b *paper) Pages() []string { return b.pages }
+
+func (b *paper) File() []byte {
+	der, err := x509.MarshalECPrivateKey(b.key.PrivateKey)
+	if err != nil {
+		panic(err)
+	}
+	return []byte(hex.EncodeToString(der))
+}
+
+func (b *paper) Line(text string) (int, error) {
+	if text != "Yes\n" { // what the room says to everything
+		return b.wanted, errors.New("mistyped")
+	}
+	b.wanted--
+	return b.wanted, nil
+}
+
+func (b *paper) Restore(_ context.Context, uri string, id []byte) (Key, error) {
+	if err := b.token.point(); err != nil {
+		return nil, err
+	}
+	if _, taken := b.token.keys[uri]; taken {
+		return nil, fmt.Errorf("%s: %w", uri, ErrKeyTaken)
+	}
+	key := tokenKey{b.key, string(id), false}
+	b.token.keys[uri] = key
+	return heldKey{b.token, key}, b.token.point()
+}
+
 // heldKey is a key of the token in the hands of a process.
 type heldKey struct {
 	token *token
@@ -139,6 +199,8 @@ func (r *room) Ask(_ context.Context, question string) (string, error) {
 	r.told += question + "\n"
 	return r.says, nil
 }
+
+func (*room) Wipe() {}
 
 // world is a place where a ceremony is held: a token, an authority, a folder with a plan.
 type world struct {
@@ -318,6 +380,20 @@ func worlds(t *testing.T) map[string]func() *world {
 		},
 		"revocation": func() *world {
 			return newWorld(t, "revocation: {authority: ACME, orders: [1]}\n").grown()
+		},
+		"next-root with a backup": func() *world {
+			w := newWorld(t, "next-root: {name: ACME root 2, key: 'pkcs11:object=root-2', backup: {needed: 2, copy: 'pkcs11:object=copy'}}\n")
+			text, err := readInput(filepath.Join(w.folder, planFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.put(planFile, strings.Replace(string(text), "people: [", "people: [{name: Cem, role: holder}, {name: Dora, role: holder}, {name: Emil, role: holder}, ", 1))
+			return w
+		},
+		"restoration": func() *world {
+			w := newWorld(t, "restoration: {key: 'pkcs11:object=root-2', backup: next-root.backup}\n")
+			w.put("next-root.backup", string((&paper{key: newThrowaway()}).File()))
+			return w
 		},
 		"destruction": func() *world {
 			w := newWorld(t, "destruction: {key: 'pkcs11:object=spare', of: spare.pem}\n").grown()

@@ -146,14 +146,10 @@ func (p *program) takeIn(ctx context.Context, uris []string, options hsm.Options
 
 // handOut shows each share by itself: on a terminal until its custodian has it, elsewhere as a page.
 func (p *program) handOut(view backupJSON) error {
-	out, ok := p.Out.(*os.File)
-	terminal := ok && term.IsTerminal(int(out.Fd()))
+	terminal := isTerminal(p.Out)
 	in := bufio.NewReader(p.In)
 	for _, s := range view.Shares {
-		fmt.Fprintf(p.Out, "BIRTHMARK  share %d of %d of backup %s; any %d bring the key back\nkey        %s\n\n", s.Number, len(view.Shares), view.Code, view.Needed, view.Key)
-		for _, line := range s.Lines {
-			fmt.Fprintf(p.Out, "    %s\n", line)
-		}
+		fmt.Fprint(p.Out, sharePage(s, len(view.Shares), view.Needed, view.Code, view.Key))
 		if !terminal {
 			fmt.Fprint(p.Out, "\f")
 			continue
@@ -162,9 +158,33 @@ func (p *program) handOut(view backupJSON) error {
 		if _, err := in.ReadString('\n'); err != nil {
 			return usage("share %d was not taken; the key is nowhere but in %s and its shares: %w", s.Number, view.Backup, err)
 		}
-		fmt.Fprint(p.Out, "\x1b[2J\x1b[3J\x1b[H") // the screen, and what was scrolled off it
+		wipeScreen(p.Out)
 	}
 	return nil
+}
+
+// sharePage is a share as its custodian puts it onto paper.
+func sharePage(s shareJSON, shares, needed int, code, key string) string {
+	page := fmt.Sprintf("BIRTHMARK  share %d of %d of backup %s; any %d bring the key back\nkey        %s\n\n", s.Number, shares, code, needed, key)
+	for _, line := range s.Lines {
+		page += fmt.Sprintf("    %s\n", line)
+	}
+	return page
+}
+
+// wipeScreen clears a terminal, and what was scrolled off it.
+func wipeScreen(w io.Writer) {
+	if isTerminal(w) {
+		fmt.Fprint(w, "\x1b[2J\x1b[3J\x1b[H")
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	if a, is := w.(*answers); is {
+		w = a.to
+	}
+	f, is := w.(*os.File)
+	return is && term.IsTerminal(int(f.Fd()))
 }
 
 func (p *program) hsmRestore() *cobra.Command {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -239,6 +240,73 @@ func (k *tokenKeys) Destroy(ctx context.Context, uri string, key *ecdsa.PublicKe
 	return err == nil, inHSM(err)
 }
 
+func (k *tokenKeys) Divide(ctx context.Context, uri string, needed, shares int) (ceremony.Backup, error) {
+	place, err := k.at(uri, nil)
+	if err != nil {
+		return nil, err
+	}
+	backup, secret, list, err := hsm.NewBackup(ctx, place, k.options, needed, shares)
+	if err != nil {
+		return nil, inHSM(err)
+	}
+	b := &tokenBackup{keys: k, backup: backup, secret: secret}
+	if b.file, err = backup.Encode(); err != nil {
+		return nil, err
+	}
+	key, err := ca.FormatKey(backup.Public)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range list {
+		b.pages = append(b.pages, sharePage(shareJSON{s.Number, s.Lines()}, len(list), needed, backup.Code(), key))
+	}
+	return b, nil
+}
+
+func (k *tokenKeys) Backup(file []byte) (ceremony.Backup, error) {
+	backup, err := hsm.ParseBackup(file)
+	if err != nil {
+		return nil, err
+	}
+	return &tokenBackup{keys: k, backup: backup, file: file, reader: hsm.NewReader(backup), shares: map[int]hsm.Share{}}, nil
+}
+
+// tokenBackup is a key between its backup and a token.
+type tokenBackup struct {
+	keys   *tokenKeys
+	backup *hsm.Backup
+	file   []byte
+	secret *hsm.Secret // nil until shares enough are typed
+	pages  []string
+	reader *hsm.Reader
+	shares map[int]hsm.Share
+}
+
+func (b *tokenBackup) Code() string    { return b.backup.Code() }
+func (b *tokenBackup) File() []byte    { return b.file }
+func (b *tokenBackup) Pages() []string { return b.pages }
+
+func (b *tokenBackup) Line(text string) (int, error) {
+	share, err := b.reader.Line(text)
+	if err == nil && share != nil {
+		b.shares[share.Number] = *share
+	}
+	wanted := b.backup.Needed - len(b.shares)
+	if err == nil && wanted == 0 {
+		b.secret, err = b.backup.Combine(slices.Collect(maps.Values(b.shares)))
+	}
+	return wanted, err
+}
+
+func (b *tokenBackup) Restore(ctx context.Context, uri string, id []byte) (ceremony.Key, error) {
+	uri, err := b.keys.at(uri, id)
+	if err != nil {
+		return nil, err
+	}
+	key, err := hsm.RestoreKey(ctx, uri, b.keys.options, b.backup, b.secret)
+	return key, inHSM(err)
+}
+
 // console asks people at standard input, and tells them on standard error.
 type console struct {
 	p     *program
@@ -246,6 +314,8 @@ type console struct {
 }
 
 func (c *console) Tell(text string) { fmt.Fprint(c.p.Err, text) }
+
+func (c *console) Wipe() { wipeScreen(c.p.Err) }
 
 // Ask leaves its read behind when it is interrupted: the process ends then.
 func (c *console) Ask(ctx context.Context, question string) (string, error) {

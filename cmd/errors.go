@@ -105,7 +105,6 @@ var outcomes = []struct {
 	{ceremony.ErrKeyTaken, exitHSM, "choose another name in the plan, and rehearse it again"},
 	{ceremony.ErrNoReturn, exitPolicy, "repeat 'birthmark ceremony run': it goes on where it stopped"},
 	{ceremony.ErrComplete, exitPolicy, "a new ceremony takes a new folder"},
-	{ceremony.ErrWords, exitUsage, "read the word again; words at even places have two syllables, those at odd places three"},
 	{ceremony.ErrNoRun, exitUsage, "check --dir; a rehearsal needs no abort, remove its folder"},
 	{ca.ErrTest, exitPolicy, "a test authority's units must never be sold: give --test only where test units are wanted"},
 	{ca.ErrOtherRoot, exitSetAside, "flash the firmware that was built with this authority's constants ('birthmark ca bundle --c'), then try again"},

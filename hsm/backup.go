@@ -90,13 +90,13 @@ func NewBackup(ctx context.Context, uri string, options Options, needed, shares 
 	return b, secret, list, errors.Join(err, token.Close())
 }
 
-// RestoreKey puts a backup's key into the token and under the label that uri names, and opens it. It has signed under the backup's public
+// RestoreKey puts a backup's key into the token and under the label and id that uri names, as CreateKey does, and opens it. It has signed under the backup's public
 // key by then. What CreateKey promises of a key holds, but that it was made in this token: its attributes say that it was not. Errors
 // are those of CreateKey.
 func RestoreKey(ctx context.Context, uri string, options Options, b *Backup, secret *Secret) (Key, error) {
 	return withKey(ctx, uri, options, func(context.Context, string, PINSource) (Key, error) { return nil, errKeyFile },
 		func(ctx context.Context, token *Token, u URI) (*Signer, error) {
-			return token.restore(ctx, u.Object, b, secret)
+			return token.restore(ctx, u.Object, u.ID, b, secret)
 		})
 }
 

@@ -45,7 +45,7 @@ func (*Token) create(context.Context, string, []byte) (*Signer, error) {
 func (*Token) newBackup(context.Context, int, int) (*Backup, *Secret, []Share, error) {
 	return nil, nil, nil, ErrUnsupported
 }
-func (*Token) restore(context.Context, string, *Backup, *Secret) (*Signer, error) {
+func (*Token) restore(context.Context, string, []byte, *Backup, *Secret) (*Signer, error) {
 	return nil, ErrUnsupported
 }
 func (*Token) DestroyKey(context.Context, Selector) error { return ErrUnsupported }

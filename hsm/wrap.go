@@ -42,11 +42,11 @@ func (t *Token) newBackup(ctx context.Context, needed, shares int) (*Backup, *Se
 // restore takes a key into the token from its backup, with GenerateKey's promises but one: it comes from outside, as its attributes
 // say. A signature is made and verified under the backup's public key before it returns; if anything is not as it should be, the
 // key is destroyed again. Errors are those of GenerateKey.
-func (t *Token) restore(ctx context.Context, label string, b *Backup, secret *Secret) (*Signer, error) {
+func (t *Token) restore(ctx context.Context, label string, id []byte, b *Backup, secret *Secret) (*Signer, error) {
 	err := t.read(ctx, func(s session) error { return s.labelFree(label) })
 	var k *Signer
 	if err == nil {
-		k, err = t.takeIn(ctx, label, b, secret)
+		k, err = t.takeIn(ctx, label, id, b, secret)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("restore key %q into token %q: %w", label, t.identity.Token, err)
@@ -54,12 +54,14 @@ func (t *Token) restore(ctx context.Context, label string, b *Backup, secret *Se
 	return k, nil
 }
 
-func (t *Token) takeIn(ctx context.Context, label string, b *Backup, secret *Secret) (*Signer, error) {
+func (t *Token) takeIn(ctx context.Context, label string, id []byte, b *Backup, secret *Secret) (*Signer, error) {
 	if label == "" {
 		return nil, errors.New("it needs a label")
 	}
-	id := make([]byte, idSize)
-	rand.Read(id)
+	if id == nil {
+		id = make([]byte, idSize)
+		rand.Read(id)
+	}
 	k := &Signer{token: t.token}
 	err := t.write(ctx, func(s session) error {
 		private, err := s.unwrap(label, id, b, secret)

@@ -33,7 +33,7 @@ func TestBackup(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	k, err := token.restore(ctx, "root-1", b, secret)
+	k, err := token.restore(ctx, "root-1", nil, b, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestBackup(t *testing.T) {
 	if secret, err = b.Combine([]Share{shares[4], shares[0], shares[2]}); err != nil {
 		t.Fatal(err)
 	}
-	restored, err := vault.restore(ctx, "root-1", b, secret)
+	restored, err := vault.restore(ctx, "root-1", nil, b, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +94,11 @@ func TestBackup(t *testing.T) {
 			t.Errorf("token %q: %v", in.identity.Token, err)
 		}
 	}
-	if _, err := vault.restore(ctx, "root-1", b, secret); !errors.Is(err, ErrKeyExists) {
+	if _, err := vault.restore(ctx, "root-1", nil, b, secret); !errors.Is(err, ErrKeyExists) {
 		t.Errorf("restored twice: %v", err)
 	}
 	wrong := drawSecret()
-	if _, err := vault.restore(ctx, "other", b, wrong); err == nil || !strings.Contains(err.Error(), "C_UnwrapKey") {
+	if _, err := vault.restore(ctx, "other", nil, b, wrong); err == nil || !strings.Contains(err.Error(), "C_UnwrapKey") {
 		t.Errorf("under another secret: %v", err)
 	}
 	other, _, _, err := token.newBackup(ctx, 2, 2)
@@ -107,7 +107,7 @@ func TestBackup(t *testing.T) {
 	}
 	exchanged := *b
 	exchanged.Public = other.Public
-	if _, err := vault.restore(ctx, "other", &exchanged, secret); err == nil {
+	if _, err := vault.restore(ctx, "other", nil, &exchanged, secret); err == nil {
 		t.Error("another key's backup was taken for it")
 	}
 	if err := vault.read(ctx, func(s session) error { return s.labelFree("other") }); err != nil {
@@ -133,7 +133,7 @@ func TestEveryCallOfBackupFails(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		_, err = token.restore(ctx, "order", b, secret)
+		_, err = token.restore(ctx, "order", nil, b, secret)
 		return err
 	}
 	everyCallFails(t, options, life)
