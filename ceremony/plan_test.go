@@ -44,6 +44,8 @@ func TestTemplates(t *testing.T) {
 		switch name {
 		case "request.pem", "root-1.pem":
 			return readInput(w.folder + "/a.pem")
+		case "next-root.backup": // which a token reads, later
+			return []byte("a backup"), nil
 		}
 		return nil, fs.ErrNotExist
 	}
@@ -58,8 +60,9 @@ func TestTemplates(t *testing.T) {
 		} else {
 			wantError(t, kind, err, ca.ErrMalformed) // nobody's names
 		}
-		text = bytes.Replace(text, []byte("NAME OF AN OFFICER"), []byte("Anna"), 1)
-		text = bytes.Replace(text, []byte("NAME OF A WITNESS"), []byte("Ben"), 1)
+		for role, name := range map[string]string{"AN OFFICER": "Anna", "A WITNESS": "Ben", "A HOLDER": "Cem", "ANOTHER HOLDER": "Dora"} {
+			text = bytes.Replace(text, []byte("NAME OF "+role), []byte(name), 1)
+		}
 		if p, err := parsePlan(text, read); err != nil || len(p.Canonical()) == 0 {
 			t.Errorf("%s: %v", kind, err)
 		}
