@@ -31,6 +31,13 @@ func done(folder string) bool {
 	return err == nil
 }
 
+// Begun says whether a run was begun that has come to no end.
+func (c *Ceremony) Begun() bool {
+	folder := filepath.Join(c.Folder, runFolder)
+	_, err := os.Lstat(filepath.Join(folder, transcriptFile))
+	return err == nil && !done(folder)
+}
+
 // sums are files with their SHA-256 in hexadecimal, by their paths from a folder.
 type sums map[string]string
 

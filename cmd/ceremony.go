@@ -388,6 +388,9 @@ taken back by 'birthmark ceremony abort'.`,
 				return err
 			}
 			outcome, err := ceremony.Run(c.Context())
+			if err != nil && ceremony.Begun() {
+				return fmt.Errorf("the ceremony is begun, repeat this command or take it back with 'birthmark ceremony abort'; %w", err)
+			}
 			if err != nil {
 				return err
 			}
