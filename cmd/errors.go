@@ -115,7 +115,7 @@ var outcomes = []struct {
 	{provision.ErrRelease, exitPolicy, "ask for a release of the serial number and generation that 'birthmark unit inspect' shows"},
 	{provision.ErrSetAside, exitSetAside, "put this unit into the red bin and do not try it again before somebody has looked at it; the next unit is not affected"},
 
-	{hsm.ErrLeft, exitHSM, "put the token right and repeat the command with --existing: it takes the key if it was made, and makes it if not"},
+	{hsm.ErrLeft, exitHSM, "put the token right and repeat the command, with --existing where it has that: it takes the key if it was made, and makes it if not"},
 	{hsm.ErrPINLocked, exitHSM, "ask the token's security officer to unlock or reset the PIN; do not try again"},
 	{hsm.ErrPIN, exitHSM, "the PIN was tried once and will not be tried again by itself; check its source before you run this again, tokens lock after a few"},
 	{hsm.ErrAmbiguous, exitHSM, "add serial=... to the URI so that exactly one token matches; 'birthmark hsm list' shows the serial numbers"},

@@ -51,7 +51,7 @@ func (p *program) makeKey(ctx context.Context, uri string, options hsm.Options, 
 		}
 		defer token.Close()
 	}
-	key, err := hsm.OpenKey(ctx, uri, options)
+	key, err := hsm.AdoptKey(ctx, uri, options)
 	if errors.Is(err, hsm.ErrNoKey) {
 		return p.makeKey(ctx, uri, options, false)
 	}

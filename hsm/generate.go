@@ -114,22 +114,27 @@ func (s session) labelFree(label string) error {
 	return nil
 }
 
-// promised is what a private key must be, told to the token and read back. Without CKA_MODIFIABLE=false,
-// SoftHSM2 lets whoever is logged in set CKA_DERIVE later.
-func promised(label string, id []byte) []*pkcs11.Attribute {
+// limits are what every private key must be.
+func limits() []*pkcs11.Attribute {
 	return []*pkcs11.Attribute{
 		attr(pkcs11.CKA_TOKEN, true),
 		attr(pkcs11.CKA_PRIVATE, true),
-		attr(pkcs11.CKA_MODIFIABLE, false),
 		attr(pkcs11.CKA_SENSITIVE, true),
 		attr(pkcs11.CKA_EXTRACTABLE, false),
 		attr(pkcs11.CKA_SIGN, true),
 		attr(pkcs11.CKA_DECRYPT, false),
 		attr(pkcs11.CKA_DERIVE, false),
 		attr(pkcs11.CKA_UNWRAP, false),
-		attr(pkcs11.CKA_LABEL, label),
-		attr(pkcs11.CKA_ID, id),
 	}
+}
+
+// promised is what a private key made here must be, told to the token and read back. Without CKA_MODIFIABLE=false,
+// SoftHSM2 lets whoever is logged in set CKA_DERIVE later.
+func promised(label string, id []byte) []*pkcs11.Attribute {
+	return append(limits(),
+		attr(pkcs11.CKA_MODIFIABLE, false),
+		attr(pkcs11.CKA_LABEL, label),
+		attr(pkcs11.CKA_ID, id))
 }
 
 func (s session) makePair(label string, id []byte) (public, private pkcs11.ObjectHandle, err error) {
@@ -154,14 +159,8 @@ func (s session) checkPair(pair *keyPair) error {
 		attr(pkcs11.CKA_LOCAL, true),
 		attr(pkcs11.CKA_ALWAYS_SENSITIVE, true),
 		attr(pkcs11.CKA_NEVER_EXTRACTABLE, true))
-	for _, a := range want {
-		have, err := s.attribute(pair.private, a.Type)
-		if err != nil {
-			return fmt.Errorf("read back attribute 0x%X: %w", a.Type, err)
-		}
-		if !bytes.Equal(have, a.Value) {
-			return fmt.Errorf("attribute 0x%X of the new key is %x, want %x", a.Type, have, a.Value)
-		}
+	if err := s.holds(pair.private, want); err != nil {
+		return err
 	}
 	var err error
 	if pair.public, err = s.publicKey(*pair); err != nil {
@@ -170,6 +169,39 @@ func (s session) checkPair(pair *keyPair) error {
 	digest := sha256.Sum256([]byte("birthmark self-test"))
 	_, err = s.signature(pair.private, pair.public, digest[:])
 	return err
+}
+
+// holds compares what the token says of a key with what it must be.
+func (s session) holds(private pkcs11.ObjectHandle, want []*pkcs11.Attribute) error {
+	for _, a := range want {
+		have, err := s.attribute(private, a.Type)
+		if err != nil {
+			return fmt.Errorf("read back attribute 0x%X: %w", a.Type, err)
+		}
+		if !bytes.Equal(have, a.Value) {
+			return fmt.Errorf("attribute 0x%X of the key is %x, want %x", a.Type, have, a.Value)
+		}
+	}
+	return nil
+}
+
+// adopt is Signer for a key that must be as good as one made here. One that was restored from a copy need not be unmodifiable.
+func (t *Token) adopt(ctx context.Context, want Selector) (*Signer, error) {
+	k, err := t.Signer(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	err = t.read(ctx, func(s session) error {
+		private, err := k.in(s)
+		if err != nil {
+			return err
+		}
+		return s.holds(private, limits())
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.Description(), err)
+	}
+	return k, nil
 }
 
 // DestroyKey destroys the one key pair that want names, private key first, and looks that both are gone.

@@ -7,6 +7,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,6 +89,34 @@ func TestKeyThatWantsItsPINEachTime(t *testing.T) {
 	if _, err := token.Signer(context.Background(), Selector{Label: "careful"}); err == nil || !strings.Contains(err.Error(), "CKA_ALWAYS_AUTHENTICATE") {
 		t.Fatalf("have %v", err)
 	}
+}
+
+// A key that was there is taken only if it is as good as one made here.
+func TestAdoptKey(t *testing.T) {
+	ctx := context.Background()
+	options := tokens(t, "factory-a")
+	options.Modules = new(Modules)
+	token := open(t, options)
+	if _, err := token.GenerateKey(ctx, "good"); err != nil {
+		t.Fatal(err)
+	}
+	k, err := AdoptKey(ctx, "pkcs11:token=factory-a;object=good", options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(signOnce(k), k.Close()); err != nil {
+		t.Error(err)
+	}
+	for attribute, value := range map[uint]bool{pkcs11.CKA_EXTRACTABLE: true, pkcs11.CKA_SENSITIVE: false, pkcs11.CKA_DERIVE: true, pkcs11.CKA_UNWRAP: true} {
+		label := fmt.Sprintf("0x%X", attribute)
+		twin(t, token, label, []byte{1}, attr(attribute, value)) // the last of one kind counts
+		_, err := AdoptKey(ctx, "pkcs11:token=factory-a;object="+label, options)
+		if err == nil || !strings.Contains(err.Error(), "attribute "+label) {
+			t.Errorf("%s was taken: %v", label, err)
+		}
+	}
+	_, err = AdoptKey(ctx, "pkcs11:token=factory-a;object=none", options)
+	wantError(t, err, ErrNoKey)
 }
 
 func TestFindKey(t *testing.T) {

@@ -61,6 +61,14 @@ func OpenKey(ctx context.Context, uri string, options Options) (Key, error) {
 	})
 }
 
+// AdoptKey is OpenKey for a key that becomes an authority's or a station's and that was there before: it refuses one that its token
+// would give out, or that is good for more than signing.
+func AdoptKey(ctx context.Context, uri string, options Options) (Key, error) {
+	return withKey(ctx, uri, options, openFile, func(ctx context.Context, token *Token, u URI) (*Signer, error) {
+		return token.adopt(ctx, u.Key())
+	})
+}
+
 // CreateKey makes a P-256 key where uri says and opens it: in a token under the URI's object, which is
 // its label, and its id, random if it names none, or in a new encrypted file. It never replaces a key: errors wrap ErrKeyExists, ErrHalfKey, ErrLeft and
 // those of OpenKey.

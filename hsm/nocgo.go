@@ -48,7 +48,8 @@ func (*Token) newBackup(context.Context, int, int) (*Backup, *Secret, []Share, e
 func (*Token) restore(context.Context, string, []byte, *Backup, *Secret) (*Signer, error) {
 	return nil, ErrUnsupported
 }
-func (*Token) DestroyKey(context.Context, Selector) error { return ErrUnsupported }
+func (*Token) adopt(context.Context, Selector) (*Signer, error) { return nil, ErrUnsupported }
+func (*Token) DestroyKey(context.Context, Selector) error       { return ErrUnsupported }
 
 func (*Signer) Public() crypto.PublicKey { return nil }
 func (*Signer) Description() string      { return "" }
