@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,17 +28,20 @@ var everyFault = flag.Bool("every-fault", false, "each kind of fault at each PKC
 // A deed is a command that uses tokens, and what must be true once it is done.
 type deed struct {
 	name  string
+	ready func(*world) error // what comes before it, in a world with empty tokens; nil: it goes on after the deed before it
 	line  string
+	abort string            // a command that takes back what a fault left
 	unit  bool              // a blank unit is at units/unit-01
 	every uint64            // in a sample, one call in so many meets a fault; 0 is 1
 	holds map[string]string // a command, and what it prints
 	then  string            // a command that leads to the next deed
 }
 
-// deeds are done one after the other, each in the world that the ones before it left.
+// deeds are done one after the other.
 var deeds = []deed{
 	{
 		name:  "ca init",
+		ready: func(*world) error { return nil },
 		every: 2,
 		line:  "ca init --name ACME --prefix 02-1A-2B --root pkcs11:token=officer;object=root-1 --next pkcs11:token=vault;object=root-2",
 		holds: map[string]string{"ca show": `(?m)^root +epoch 1, key at pkcs11:token=officer;object=root-1$`},
@@ -56,7 +60,7 @@ var deeds = []deed{
 	},
 	{
 		name: "provision",
-		line: "provision --config station/birthmark.yaml --port units/unit-01",
+		line: "provision -v --config station/birthmark.yaml --port units/unit-01",
 		unit: true,
 		holds: map[string]string{
 			"ledger verify --config station/birthmark.yaml": `(?m)^order 1: 10 ordered = 1 issued \(1 closed\) \+ 0 reserved \+ 0 void \+ 9 unused$`,
@@ -75,37 +79,75 @@ var deeds = []deed{
 		line:  "ca rotate --after pkcs11:token=officer;object=root-3 --destroy-old --yes",
 		holds: map[string]string{"ca show": `(?m)^root +epoch 2, key at pkcs11:token=vault;object=root-2$`},
 	},
+	{
+		name:  "ceremony run",
+		every: 8,
+		ready: planRoot,
+		line:  "ceremony run --dir c",
+		abort: "ceremony abort --dir c",
+		holds: map[string]string{
+			"ceremony verify --dir c": `(?m)^good +the plan was carried out$`,
+			"ca show":                 `(?m)^root +epoch 1, key at pkcs11:token=officer;object=root-1$`,
+		},
+	},
+}
+
+// planRoot readies the ceremony of an authority's first root, rehearsed.
+func planRoot(w *world) error {
+	if err := w.must("ceremony plan root --dir c"); err != nil {
+		return err
+	}
+	path := filepath.Join(w.folder, "c", "plan.yaml")
+	plan, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	plan = []byte(strings.NewReplacer("NAME OF AN OFFICER", "Anna Meier", "NAME OF A WITNESS", "Ben Okafor").Replace(string(plan)))
+	if err := os.WriteFile(path, plan, 0o644); err != nil {
+		return err
+	}
+	return w.must("ceremony rehearse --dir c")
 }
 
 // A fault is injected at one call: of any function, or of one.
 type fault struct {
-	name     string
-	kind     uint64
-	count    uint64
-	entry    int  // of CK_FUNCTION_LIST, or anyEntry
-	harmless bool // the command does not notice
+	name  string
+	kind  uint64
+	count uint64
+	entry int   // of CK_FUNCTION_LIST, or anyEntry
+	ends  []int // the exit codes that it may lead to
 }
 
 const (
 	anyEntry = -1
-	anywhere = 9 // faults of any entry, which come first
+	anywhere = 11 // faults of any entry, which come first
 )
 
-var faults = []fault{
-	{"CKR_FUNCTION_FAILED", 0x06, 1, anyEntry, false},
-	{"CKR_DEVICE_REMOVED", 0x32, 1, anyEntry, false},
-	{"the answer lost", hsmtest.AnswerLost | 0x30, 1, anyEntry, false},
-	{"pulled", hsmtest.Pulled, hsmtest.Forever, anyEntry, false},
-	{"pulled and put back", hsmtest.Pulled, 1, anyEntry, false},
-	{"CKR_GENERAL_ERROR", 0x05, 1, anyEntry, false},
-	{"CKR_SESSION_HANDLE_INVALID", 0xB3, 1, anyEntry, false},
-	{"CKR_HOST_MEMORY", 0x02, 1, anyEntry, false},
-	{"a delay", hsmtest.Delay | 20, 1, anyEntry, true},
+var (
+	doneOrRefused = []int{exitGood, exitHSM}
+	done          = []int{exitGood}
+	dead          = []int{exitGood, byKill} // the call may come at the end
+)
 
-	{"a flipped bit", hsmtest.FlipBit, 1, hsmtest.Sign, false},
-	{"a wrong PIN", 0xA0, 1, hsmtest.Login, false},
-	{"two tokens alike", hsmtest.Twice, hsmtest.Forever, hsmtest.GetSlotList, false},
-	{"no token", hsmtest.NoSlots, hsmtest.Forever, hsmtest.GetSlotList, false},
+const byKill = -1 // as os.ProcessState says it
+
+var faults = []fault{
+	{"CKR_FUNCTION_FAILED", 0x06, 1, anyEntry, doneOrRefused},
+	{"CKR_DEVICE_REMOVED", 0x32, 1, anyEntry, doneOrRefused},
+	{"the answer lost", hsmtest.AnswerLost | 0x30, 1, anyEntry, doneOrRefused},
+	{"pulled", hsmtest.Pulled, hsmtest.Forever, anyEntry, doneOrRefused},
+	{"pulled and put back", hsmtest.Pulled, 1, anyEntry, doneOrRefused},
+	{"CKR_GENERAL_ERROR", 0x05, 1, anyEntry, doneOrRefused},
+	{"CKR_SESSION_HANDLE_INVALID", 0xB3, 1, anyEntry, doneOrRefused},
+	{"CKR_HOST_MEMORY", 0x02, 1, anyEntry, doneOrRefused},
+	{"a delay", hsmtest.Delay | 20, 1, anyEntry, done},
+	{"killed before", hsmtest.Kill, 1, anyEntry, dead},
+	{"killed after", hsmtest.Kill | 1, 1, anyEntry, dead},
+
+	{"a flipped bit", hsmtest.FlipBit, 1, hsmtest.Sign, doneOrRefused},
+	{"a wrong PIN", 0xA0, 1, hsmtest.Login, doneOrRefused},
+	{"two tokens alike", hsmtest.Twice, hsmtest.Forever, hsmtest.GetSlotList, doneOrRefused},
+	{"no token", hsmtest.NoSlots, hsmtest.Forever, hsmtest.GetSlotList, doneOrRefused},
 }
 
 // TestHSMFaults lets each deed meet faults at each of its calls into the module. It must be done all the same, or be refused
@@ -116,36 +158,61 @@ func TestHSMFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := t.TempDir()
-	if err := os.WriteFile(filepath.Join(base, "pin"), []byte(pin+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := hsmtest.SoftHSM(filepath.Join(base, "softhsm"), pin, "officer", "vault", "station"); err != nil {
-		t.Fatal(err)
-	}
+	var base string
 	for _, d := range deeds {
+		if d.ready != nil {
+			if base, err = newBase(t.TempDir()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		before := filepath.Join(t.TempDir(), "before")
-		if out, err := exec.Command("cp", "-a", base, before).CombinedOutput(); err != nil {
-			t.Fatalf("cp: %v\n%s", err, out)
-		}
-		w, err := enter(base, library, d)
+		clean, after, err := doDeed(d, base, before, library)
 		if err != nil {
-			t.Fatal(err)
-		}
-		if code, text := w.run(d.line); code != exitGood {
-			t.Fatalf("%s without a fault:\n%s", d.name, text)
-		}
-		clean := *w.faults
-		err = errors.Join(w.holds(d), w.leave())
-		if err == nil && d.then != "" {
-			err = w.must(d.then)
-		}
-		after, objectsErr := w.objects()
-		if err := errors.Join(err, objectsErr); err != nil {
 			t.Fatalf("%s without a fault: %v", d.name, err)
 		}
-		injectAll(t, d, before, library, &clean, after)
+		injectAll(t, d, before, library, clean, after)
 	}
+}
+
+// newBase makes a world with empty tokens.
+func newBase(folder string) (string, error) {
+	if err := os.WriteFile(filepath.Join(folder, "pin"), []byte(pin+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	_, err := hsmtest.SoftHSM(filepath.Join(folder, "softhsm"), pin, "officer", "vault", "station")
+	return folder, err
+}
+
+// doDeed does a deed without a fault. It keeps a copy of the world before it, and tells how often which function was called and
+// what is in the tokens afterwards.
+func doDeed(d deed, base, before, library string) (*hsmtest.Faults, map[string]int, error) {
+	if d.ready != nil {
+		w, err := enter(base, library, d)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := errors.Join(d.ready(w), w.leave()); err != nil {
+			return nil, nil, err
+		}
+	}
+	if out, err := exec.Command("cp", "-a", base, before).CombinedOutput(); err != nil {
+		return nil, nil, fmt.Errorf("cp: %w\n%s", err, out)
+	}
+	w, err := enter(base, library, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = w.must(d.line)
+	clean := *w.faults
+	err = errors.Join(err, w.holds(d), w.leave())
+	if err == nil && d.then != "" {
+		err = w.must(d.then)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	after, err := w.objects()
+	return &clean, after, err
 }
 
 // injectAll counts what becomes of a deed at each point.
@@ -166,7 +233,7 @@ func injectAll(t *testing.T, d deed, before, library string, clean *hsmtest.Faul
 			}
 		}
 	}
-	var recovered, refused atomic.Int64
+	var recovered, refused, died atomic.Int64
 	folder := t.TempDir()
 	queue := make(chan int)
 	var group sync.WaitGroup
@@ -181,6 +248,8 @@ func injectAll(t *testing.T, d deed, before, library string, clean *hsmtest.Faul
 					t.Errorf("%s, %s at call %d: %v", d.name, p.name, p.skip, err)
 				case code == exitGood:
 					recovered.Add(1)
+				case code == byKill:
+					died.Add(1)
 				default:
 					refused.Add(1)
 				}
@@ -193,7 +262,8 @@ func injectAll(t *testing.T, d deed, before, library string, clean *hsmtest.Faul
 	}
 	close(queue)
 	group.Wait()
-	t.Logf("hsmfaults %s: %d calls, %d points, %d recovered, %d refused and then completed", d.name, clean.Any.Calls(), len(points), recovered.Load(), refused.Load())
+	t.Logf("hsmfaults %s: %d calls, %d points, %d recovered, %d refused and %d killed and then completed",
+		d.name, clean.Any.Calls(), len(points), recovered.Load(), refused.Load(), died.Load())
 }
 
 // suffer does the deed in a copy of the world before it, with a fault after skip good calls, and completes it. It returns the
@@ -222,20 +292,32 @@ func suffer(d deed, f fault, skip uint64, before, folder, library string, after 
 	if err != nil {
 		return 0, err
 	}
-	follow := d.line
 	switch {
-	case code == exitGood:
-	case code != exitHSM || f.harmless:
+	case !slices.Contains(f.ends, code):
 		return 0, fmt.Errorf("exit code %d:\n%s", code, text)
-	case strings.Contains(text, "--existing"):
-		follow += " --existing"
-		fallthrough
-	default:
-		if !maps.Equal(had, have) && follow == d.line && !strings.Contains(text, "repeat this command") {
-			return 0, fmt.Errorf("objects in the tokens: %v, before it %v, and the message does not tell:\n%s", have, had, text)
+	case strings.Contains(text, pin):
+		return 0, errors.New("the output has the PIN in it")
+	case code == byKill: // its record has no end
+		if err := os.RemoveAll(w.records()); err != nil {
+			return 0, err
 		}
-		if again, more := w.run(follow); again != exitGood {
-			return 0, fmt.Errorf("refused, and not completed:\n%s\n%s", text, more)
+		if err := os.Mkdir(w.records(), 0o755); err != nil {
+			return 0, err
+		}
+	case code != exitGood && !maps.Equal(had, have) && !regexp.MustCompile("--existing|repeat this command").MatchString(text):
+		return 0, fmt.Errorf("objects in the tokens: %v, before it %v, and the message does not tell:\n%s", have, had, text)
+	}
+	if code != exitGood {
+		if d.abort != "" && skip%2 == 1 {
+			if err := w.must(d.abort); err != nil {
+				return 0, fmt.Errorf("%w\n%s", err, text)
+			}
+			if have, err := w.objects(); err != nil || !maps.Equal(had, have) {
+				return 0, fmt.Errorf("objects in the tokens after %s: %v, before it %v %w\n%s", d.abort, have, had, err, text)
+			}
+		}
+		if err := w.complete(d, text, code == byKill); err != nil {
+			return 0, err
 		}
 		if have, err = w.objects(); err != nil {
 			return 0, err
@@ -253,6 +335,24 @@ func suffer(d deed, f fault, skip uint64, before, folder, library string, after 
 	return code, w.holds(d)
 }
 
+// complete repeats a command as its message says. One that was killed said nothing: what to do is in the message of the first
+// repetition.
+func (w *world) complete(d deed, text string, twice bool) error {
+	if d.abort == "" && strings.Contains(text, "--existing") {
+		d.line += " --existing"
+	}
+	code, more := w.run(d.line)
+	switch {
+	case code == exitGood:
+		return nil
+	case code == exitHSM && twice:
+		return w.complete(d, more, false)
+	case code == exitPolicy && twice: // it was done before it was killed, if it holds
+		return nil
+	}
+	return fmt.Errorf("not completed:\n%s\n%s", text, more)
+}
+
 // world is a folder with tokens, an authority and a station.
 type world struct {
 	folder string
@@ -267,16 +367,15 @@ func enter(folder, library string, d deed) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	records := filepath.Join(folder, ".records")
-	if err := os.MkdirAll(records, 0o755); err != nil {
+	w := &world{folder: folder}
+	if err := os.MkdirAll(w.records(), 0o755); err != nil {
 		return nil, err
 	}
-	w := &world{folder: folder}
 	var env []string
 	if w.faults, env, err = hsmtest.NewFaults(filepath.Join(folder, "control"), store.Module); err != nil {
 		return nil, err
 	}
-	w.env = append(os.Environ(), "BIRTHMARK_MODULE="+library, "BIRTHMARK_PIN_FILE="+filepath.Join(folder, "pin"), "RECORDS="+records,
+	w.env = append(os.Environ(), "BIRTHMARK_MODULE="+library, "BIRTHMARK_PIN_FILE="+filepath.Join(folder, "pin"), "RECORDS="+w.records(),
 		"XDG_CONFIG_HOME="+filepath.Join(folder, ".config"))
 	w.env = append(append(w.env, store.Env...), env...)
 	if d.unit {
@@ -284,6 +383,8 @@ func enter(folder, library string, d deed) (*world, error) {
 	}
 	return w, err
 }
+
+func (w *world) records() string { return filepath.Join(w.folder, ".records") }
 
 func (w *world) command(line string) *exec.Cmd {
 	c := exec.Command("birthmark", strings.Fields(line)...)
@@ -297,6 +398,7 @@ func (w *world) run(line string) (int, string) {
 	defer cancel()
 	c := exec.CommandContext(ctx, "birthmark", strings.Fields(line)...)
 	c.Dir, c.Env = w.folder, w.env
+	c.Stdin = strings.NewReader(strings.Repeat("Yes\n", 9)) // whoever is asked agrees
 	out, err := c.CombinedOutput()
 	text := "$ birthmark " + line + "\n" + string(out)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {

@@ -42,6 +42,7 @@ const (
 	AnswerLost                    // | CKR_..., for what was done all the same
 	Delay                         // | milliseconds
 	Twice                         // each slot, in the answer of C_GetSlotList
+	Kill                          // the process before the call, | 1 after it
 	Pulled                        // for as long as the fault lasts
 )
 

@@ -23,7 +23,7 @@ func main() {
 	}
 }
 
-var result = regexp.MustCompile(`hsmfaults ([a-z ]+): (\d+) calls, (\d+) points, (\d+) recovered, (\d+) refused`)
+var result = regexp.MustCompile(`hsmfaults ([a-z ]+): (\d+) calls, (\d+) points, (\d+) recovered, (\d+) refused and (\d+) killed`)
 
 func run(every bool) error {
 	arguments := []string{"test", "./cmd", "-run", "^TestHSMFaults$", "-v", "-count=1", "-timeout", "3h"}
@@ -38,7 +38,7 @@ func run(every bool) error {
 	if len(found) == 0 {
 		return fmt.Errorf("the test reports nothing:\n%s", out)
 	}
-	var sum [4]int // calls, points, recovered, refused
+	var sum [5]int // calls, points, recovered, refused, killed
 	note := ""
 	for _, m := range found {
 		for i := range sum {
@@ -60,7 +60,8 @@ func run(every bool) error {
 		{Name: "points", Value: float64(sum[1]), Unit: "faults", Note: note},
 		{Name: "recovered", Value: float64(sum[2]), Unit: "faults", Note: "the command was done all the same"},
 		{Name: "refused", Value: float64(sum[3]), Unit: "faults", Note: "exit code 7, then completed as the message says"},
-		{Name: "lost", Value: float64(sum[1] - sum[2] - sum[3]), Unit: "faults", Bar: figures.Of(0)},
+		{Name: "killed", Value: float64(sum[4]), Unit: "faults", Note: "then completed as the message of the next run says"},
+		{Name: "lost", Value: float64(sum[1] - sum[2] - sum[3] - sum[4]), Unit: "faults", Bar: figures.Of(0)},
 		{Name: "orphans", Unit: "keys", Bar: figures.Of(0), Note: "in the tokens in the end, beside those of a run without a fault"},
 		{Name: "pins_repeated", Unit: "logins", Bar: figures.Of(0), Note: "after a login that failed, in one process"},
 		{Name: "pins_shown", Unit: "places", Bar: figures.Of(0), Note: "output, files, /proc/PID/cmdline and environ"},

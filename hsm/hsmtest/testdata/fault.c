@@ -6,6 +6,7 @@
  * words, and in the ABIs of amd64 and arm64 a callee ignores those it has not declared. */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,7 @@ enum kind {
     ANSWER_LOST, /* the module does it, and the caller gets the value as its return code */
     DELAY,       /* wait for as many milliseconds as the value says */
     TWICE,       /* C_GetSlotList: each slot is there twice, so two tokens are alike */
+    KILL,        /* the process dies, before the call or, with a value, after it */
     PULLED,      /* the token is out: every session ends, no slot has it, and its calls fail */
 };
 
@@ -152,6 +154,12 @@ static word faulty(int i, const word *a, uint64_t fault)
         break;
     case TWICE:
         return twice(a);
+    case KILL:
+        if (value != 0) {
+            call(i, a);
+        }
+        raise(SIGKILL);
+        break;
     case PULLED:
         return pulled(i, a);
     }
