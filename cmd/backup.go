@@ -31,17 +31,18 @@ func (p *program) hsmBackup() *cobra.Command {
 		Long: `Makes a P-256 key in the token of --key, wraps it there under a secret, puts the
 wrapped key into FILE, and prints the secret in --shares parts, of which any
 --needed bring it back and fewer tell nothing. Then the key is taken into the
-token from these very bytes, and with --copy into a second token: each has signed
-for it when the command ends. From then on it leaves neither.
+token from these very bytes, and with --copy into a second token: each has
+signed for it when the command ends. From then on it leaves neither.
 
 FILE is no secret. The shares are: on a terminal one is shown at a time, until
-Enter is typed; else each is a page, for a printer. They are kept nowhere. If the
-run is stopped behind the shares, 'birthmark hsm restore' goes on with them.
+Enter is typed; else each is a page, for a printer. They are kept nowhere. If
+the run is stopped behind the shares, 'birthmark hsm restore' goes on with them.
 
 A key that was made without a backup cannot be given one: it cannot leave its
 token. Of a root's key, the next root is the better backup (docs/design.md).`,
 		Example: `  birthmark hsm backup --key 'pkcs11:token=officer;object=root-1' \
-    --copy 'pkcs11:token=vault;object=root-1' --out root-1.backup --needed 3 --shares 5`,
+    --copy 'pkcs11:token=vault;object=root-1' --out root-1.backup \
+    --needed 3 --shares 5`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.runBackup(c.Context(), r) },
 	}
@@ -192,13 +193,14 @@ func (p *program) hsmRestore() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore --key URI --backup FILE",
 		Short: "Take a key into a token from its backup and its custodians' shares",
-		Long: `Reads the lines of shares from standard input, in any order, until as many shares
-are whole as the backup needs, and takes the key into the token of --key. It has
-signed under the public key that the backup names when the command ends.
+		Long: `Reads the lines of shares from standard input, in any order, until as many
+shares are whole as the backup needs, and takes the key into the token of --key.
+It has signed under the public key that the backup names when the command ends.
 
 Each line has its own checksum, so that what is mistyped is told at once; on a
 terminal the line is asked for again.`,
-		Example: `  birthmark hsm restore --key 'pkcs11:token=vault;object=root-1' --backup root-1.backup`,
+		Example: `  birthmark hsm restore --key 'pkcs11:token=vault;object=root-1' \
+    --backup root-1.backup`,
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return p.runRestore(c.Context(), path) },
 	}

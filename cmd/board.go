@@ -20,8 +20,8 @@ func (p *program) unitBoard() *cobra.Command {
 firmware', with a simulated ATECC608 behind its single wire. Prints port and
 console of each once all have power. The constants of --bundle and --profile go
 into the firmware, so that it trusts this authority; where the profile's
-ChipOptions are 6102 it must have been built by 'IO_KEY=1 scripts/firmware'. What
-a unit keeps without power is in --dir, in the same files as that of 'fleet
+ChipOptions are 6102 it must have been built by 'IO_KEY=1 scripts/firmware'.
+What a unit keeps without power is in --dir, in the same files as that of 'fleet
 serve': started again, the boards go on as they were.
 
 With --wire the lines of the first and the second board are one wire, of the
