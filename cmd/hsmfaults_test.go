@@ -174,6 +174,56 @@ func TestHSMFaults(t *testing.T) {
 	}
 }
 
+// A token that does not answer holds a command up until Ctrl+C is pressed twice, and no longer.
+func TestTokenThatDoesNotAnswer(t *testing.T) {
+	library, err := hsmtest.BuildProxy(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := newBase(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := enter(base, library, deeds[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const minute = 60_000
+	sign := &w.faults.Entry[hsmtest.Sign]
+	sign.Inject(hsmtest.Delay|minute, 0, 1)
+	c := w.command(deeds[0].line)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	for sign.Calls() == 0 && time.Since(start) < 20*time.Second {
+		time.Sleep(time.Millisecond)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	press := func() {
+		if err := c.Process.Signal(os.Interrupt); err != nil {
+			t.Error(err)
+		}
+	}
+	press()
+	select {
+	case err := <-ended:
+		t.Fatalf("it ended in the middle of a call: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	press()
+	select {
+	case err := <-ended:
+		if status, ok := c.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGINT {
+			t.Error("not ended by the signal:", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it waits on")
+		c.Process.Kill()
+	}
+}
+
 // newBase makes a world with empty tokens.
 func newBase(folder string) (string, error) {
 	if err := os.WriteFile(filepath.Join(folder, "pin"), []byte(pin+"\n"), 0o600); err != nil {
