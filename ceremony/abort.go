@@ -95,6 +95,9 @@ func (p *performance) abort(ctx context.Context, torn bool) error {
 	} else if err := p.journal.write(resumed, "", note, "key", p.journal.public()); err != nil {
 		return err
 	}
+	if err := p.journal.write(agreed, "", "Yes was typed to take the run back."); err != nil {
+		return err
+	}
 	p.Ceremony.journal = p.journal
 	defer func() { p.Ceremony.journal = nil }()
 	for _, u := range made {

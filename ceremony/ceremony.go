@@ -180,18 +180,18 @@ func (c *Ceremony) Rehearse(ctx context.Context) (*Outcome, error) {
 
 // rehearse performs the plan in an empty folder, on a mirror that it makes.
 func (c *Ceremony) rehearse(ctx context.Context, plan *Plan, folder, mirror string) (*performance, error) {
-	real := &performance{Ceremony: c, plan: plan, home: c.Authority, at: c.Now().UTC().Truncate(time.Second)}
-	if err := real.check(); err != nil {
+	actual := &performance{Ceremony: c, plan: plan, home: c.Authority, at: c.Now().UTC().Truncate(time.Second)}
+	if err := actual.check(); err != nil {
 		return nil, err
 	}
 	keys := throwaway{}
-	p := &performance{Ceremony: c, plan: plan, folder: folder, home: mirror, at: real.at, keys: keys, rehearsal: true}
-	if real.authority != nil {
-		signers := make([]crypto.Signer, real.authority.Epoch()+1)
+	p := &performance{Ceremony: c, plan: plan, folder: folder, home: mirror, at: actual.at, keys: keys, rehearsal: true}
+	if actual.authority != nil {
+		signers := make([]crypto.Signer, actual.authority.Epoch()+1)
 		for i := range signers {
 			signers[i] = newThrowaway()
 		}
-		m, err := real.authority.Mirror(nil, mirror, true, signers)
+		m, err := actual.authority.Mirror(nil, mirror, true, signers)
 		if err != nil {
 			return nil, err
 		}

@@ -14,8 +14,6 @@ import (
 	"github.com/birthmark/birthmark/ca"
 )
 
-const sha256Hash = crypto.SHA256
-
 // Roles of keys, as the transcript names them.
 const (
 	roleRoot  = "root"

@@ -2,6 +2,7 @@ package ceremony
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/hex"
@@ -127,6 +128,9 @@ func (p *performance) lookAround() error {
 // prelint does everything once with throwaway keys and forgets it, right before the real keys are used: what would be refused is refused
 // here, and the real run must come to the same result.
 func (p *performance) prelint(ctx context.Context) error {
+	if _, published := p.published(); published {
+		return nil // it would be done twice
+	}
 	folder, err := os.MkdirTemp("", "birthmark-*")
 	if err != nil {
 		return err
@@ -135,9 +139,6 @@ func (p *performance) prelint(ctx context.Context) error {
 	staging := filepath.Join(folder, "rehearsal")
 	if err := os.Mkdir(staging, 0o755); err != nil {
 		return err
-	}
-	if _, published := p.published(); published {
-		return nil // it would be done twice
 	}
 	plan, err := ReadPlan(p.Folder) // its deed keeps what it made
 	if err != nil {
@@ -372,10 +373,8 @@ func (p *performance) discard(ctx context.Context, u use) error {
 	if !tried {
 		return nil
 	}
-	if _, before := p.journal.last(undone, stepKey+u.role); before {
-		if again, _ := p.journal.last(undone, stepKey+u.role); again.Number > e.Number {
-			return nil
-		}
+	if gone, is := p.journal.last(undone, stepKey+u.role); is && gone.Number > e.Number {
+		return nil
 	}
 	id, err := hex.DecodeString(e.Fields["id"])
 	if err != nil {
@@ -457,7 +456,7 @@ func (p *performance) vouch(keys map[string]Key) error {
 		return nil // it is destroyed; the transcript says so, and that the run was interrupted then
 	}
 	lines, head := len(p.journal.Transcript), p.journal.head()
-	signature, err := key.Sign(nil, vouching(head), sha256Hash)
+	signature, err := key.Sign(nil, vouching(head), crypto.SHA256)
 	if err != nil {
 		return fmt.Errorf("sign the transcript: %w", err)
 	}

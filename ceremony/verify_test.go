@@ -2,6 +2,7 @@ package ceremony
 
 import (
 	"bytes"
+	"crypto"
 	"encoding/hex"
 	"io/fs"
 	"os"
@@ -124,7 +125,7 @@ func TestTranscriptForged(t *testing.T) {
 	forged := slices.Clone(good[:len(good)-2])
 	forged = append(forged, Entry{What: resumed, At: good[0].At, Fields: map[string]string{"key": encodeKey(&key.PublicKey)}}, good[len(good)-2])
 	head := chained(forged).head()
-	signature, err := key.Sign(nil, head[:], sha256Hash)
+	signature, err := key.Sign(nil, head[:], crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}

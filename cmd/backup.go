@@ -201,8 +201,8 @@ Each line has its own checksum, so that what is mistyped is told at once; on a
 terminal the line is asked for again.`,
 		Example: `  birthmark hsm restore --key 'pkcs11:token=vault;object=root-1' \
     --backup root-1.backup`,
-		Args:    cobra.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return p.runRestore(c.Context(), path) },
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return p.runRestore(c.Context(), path) },
 	}
 	c.Flags().StringVar(&path, "backup", "", "the file that 'hsm backup' wrote")
 	settingFlags(c, append(keySettings, "key")...)

@@ -387,6 +387,7 @@ taken back by 'birthmark ceremony abort'.`,
 			if err != nil {
 				return err
 			}
+			ceremony.Keys.(*tokenKeys).options.OwnPIN = true
 			outcome, err := ceremony.Run(c.Context())
 			if err != nil && ceremony.Begun() {
 				return fmt.Errorf("the ceremony is begun, repeat this command or take it back with 'birthmark ceremony abort'; %w", err)

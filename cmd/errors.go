@@ -117,6 +117,7 @@ var outcomes = []struct {
 
 	{hsm.ErrLeft, exitHSM, "put the token right and repeat the command, with --existing where it has that: it takes the key if it was made, and makes it if not"},
 	{hsm.ErrPINLocked, exitHSM, "ask the token's security officer to unlock or reset the PIN; do not try again"},
+	{hsm.ErrPINDefault, exitHSM, "set a user PIN of your own with the token's tools; this one was not offered"},
 	{hsm.ErrPIN, exitHSM, "the PIN was tried once and will not be tried again by itself; check its source before you run this again, tokens lock after a few"},
 	{hsm.ErrAmbiguous, exitHSM, "add serial=... to the URI so that exactly one token matches; 'birthmark hsm list' shows the serial numbers"},
 	{hsm.ErrNoToken, exitHSM, "plug the token in, or correct the URI; 'birthmark hsm list' shows what is there"},

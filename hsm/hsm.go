@@ -24,6 +24,7 @@ var (
 	ErrAmbiguous   = errors.New("more than one match")
 	ErrPIN         = errors.New("wrong PIN or passphrase")
 	ErrPINLocked   = errors.New("the token takes no PIN")
+	ErrPINDefault  = errors.New("a PIN that everybody knows")
 	ErrNoKey       = errors.New("no such key")
 	ErrKeyExists   = errors.New("key exists already")
 	ErrHalfKey     = errors.New("only the public half of a key is there")
@@ -37,6 +38,7 @@ var (
 type Options struct {
 	Module   string    // absolute path of the PKCS#11 module; a URI's module-path goes before it
 	PIN      PINSource // where the URI has no pin-source of its own; the zero value is the terminal
+	OwnPIN   bool      // refuse PINs that tokens are delivered with (ErrPINDefault), which are not offered then
 	Sessions int       // signatures in flight at once on a token; 0 is defaultSessions
 
 	// Modules lets several tokens and keys of one process share a module and a login. Nil gives this key

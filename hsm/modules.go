@@ -108,7 +108,7 @@ func (m *Modules) join(mod *module, u URI, options Options) (*token, error) {
 		}
 		prompt := fmt.Sprintf("PIN of token %q, serial number %s", identity.Token, identity.Serial)
 		t = &token{module: mod, identity: identity, room: make(chan struct{}, sessions),
-			login: login{source: options.PIN, prompt: prompt}}
+			login: login{source: options.PIN, prompt: prompt, own: options.OwnPIN}}
 		mod.all[identity.String()] = t
 	}
 	t.users++

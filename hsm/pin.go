@@ -230,6 +230,7 @@ func readTerminal(ctx context.Context, path, prompt string) ([]byte, error) {
 type login struct {
 	source PINSource
 	prompt string
+	own    bool   // no default PIN
 	kept   []byte // a whole page from unix.Mmap; nil while nothing is kept
 	size   int    // bytes of kept that are the PIN
 }
@@ -240,6 +241,10 @@ func (l *login) pin(ctx context.Context) ([]byte, error) {
 		return bytes.Clone(l.kept[:l.size]), nil
 	}
 	pin, err := l.source.read(ctx, l.prompt)
+	if err == nil && l.own && isDefault(pin) {
+		clear(pin)
+		err = fmt.Errorf("read PIN from %s: %w", l.source, ErrPINDefault)
+	}
 	if err != nil || l.source.repeats() {
 		return pin, err
 	}
@@ -255,6 +260,16 @@ func (l *login) pin(ctx context.Context) ([]byte, error) {
 	}
 	l.kept, l.size = page, copy(page, pin)
 	return pin, nil
+}
+
+// isDefault says whether a PIN is one that tokens are delivered with, or that examples have: one character again and again, or counting.
+func isDefault(pin []byte) bool {
+	same, counting := true, true
+	for i := 1; i < len(pin); i++ {
+		same = same && pin[i] == pin[0]
+		counting = counting && (pin[i] == pin[i-1]+1 || pin[i-1] == '9' && pin[i] == '0')
+	}
+	return same || counting || bytes.EqualFold(pin, []byte("password")) || bytes.EqualFold(pin, []byte("changeme"))
 }
 
 // forget wipes what is kept.
