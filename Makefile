@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan lib firmware demo-board powercut hsmfaults psa lint nocgo size bench fuzz proofs ct coverage clean
+.PHONY: all build demo test asan lib firmware demo-board powercut hsmfaults psa lint nocgo size bench fuzz proofs ct coverage release clean
 
 all: build
 
@@ -89,6 +89,11 @@ FUZZTIME ?= 30s
 fuzz:
 	scripts/bootstrap fuzz
 	scripts/fuzz $(FUZZTIME)
+
+# What is published of a commit, built twice: archives, SBOMs, checksums, provenance.
+release:
+	scripts/bootstrap release
+	scripts/release $(BUILD)/release
 
 clean:
 	rm -rf $(BUILD)
