@@ -9,6 +9,8 @@ import (
 	"github.com/birthmark/birthmark/ca"
 )
 
+const maxMistyped = 32 // lines of shares; more are no mistakes of a person who reads them from paper
+
 // backupName is the file of a key's backup.
 func backupName(role string) string { return strings.ReplaceAll(role, " ", "-") + ".backup" }
 
@@ -66,7 +68,8 @@ func (p *performance) restore(ctx context.Context, u use, id []byte) (Key, error
 	if err != nil {
 		return nil, err
 	}
-	for wanted := 1; wanted > 0 && !p.rehearsal; {
+	wanted, mistyped := 1, 0
+	for wanted > 0 && !p.rehearsal {
 		line, err := p.Console.Ask(ctx, fmt.Sprintf("A line of a share of backup %s", b.Code()))
 		if err != nil {
 			return nil, err
@@ -78,11 +81,15 @@ func (p *performance) restore(ctx context.Context, u use, id []byte) (Key, error
 			continue
 		}
 		left, err := b.Line(line)
-		if err != nil {
+		switch {
+		case err == nil:
+			wanted = left
+		case mistyped == maxMistyped:
+			return nil, fmt.Errorf("%w: %w", ErrDeclined, err)
+		default:
+			mistyped++
 			p.Console.Tell(sentence(err) + "\n")
-			continue
 		}
-		wanted = left
 	}
 	p.Console.Wipe()
 	return b.Restore(ctx, u.uri, id)

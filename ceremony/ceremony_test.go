@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/birthmark/birthmark/ca"
 )
@@ -269,6 +272,66 @@ func TestBesideOthers(t *testing.T) {
 	if w.state() != other.state() {
 		t.Error("the other's orders are gone")
 	}
+}
+
+// Ctrl+C at any point stops the run at its next step, which the transcript tells; it goes on.
+func TestInterrupted(t *testing.T) {
+	for after := 1; after < 40; after += 3 {
+		w := worlds(t)["root"]()
+		w.rehearse()
+		ctx, cancel := context.WithCancel(context.Background())
+		c := w.ceremony(-1)
+		points := 0
+		c.cut = func() error {
+			if points++; points == after {
+				cancel()
+			}
+			return nil
+		}
+		_, err := c.Run(ctx)
+		if err != nil {
+			wantError(t, "interrupted", err, context.Canceled)
+			text, err := os.ReadFile(filepath.Join(w.folder, runFolder, transcriptFile))
+			if err != nil || !strings.Contains(string(text), `"what":"stopped"`) || !strings.Contains(string(text), "interrupted") {
+				t.Errorf("after %d: %s, %v", after, text, err)
+			}
+		} else if after < 10 {
+			t.Errorf("after %d: it was not interrupted", after)
+		}
+		w.run()
+		if _, err := Verify(w.folder); err != nil {
+			t.Errorf("after %d: %v", after, err)
+		}
+		cancel()
+	}
+}
+
+// One process runs a ceremony at a time, and what it was begun with stays.
+func TestOneRun(t *testing.T) {
+	w := worlds(t)["root"]()
+	w.rehearse()
+	if _, err := w.ceremony(5).Run(context.Background()); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	j, _, err := openJournal(filepath.Join(w.folder, runFolder, transcriptFile), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.ceremony(-1).Run(context.Background())
+	wantError(t, "a second run", err, unix.EAGAIN)
+	_, err = w.ceremony(-1).Abort(context.Background())
+	wantError(t, "an abort beside it", err, unix.EAGAIN)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.put(planFile, "birthmark: ceremony/1\ntitle: another\n"+people+"root: {name: ACME, prefix: 02-1A-2B, key: 'pkcs11:object=root-1', next: {key: 'pkcs11:object=root-2'}}\n")
+	w.rehearse()
+	_, err = w.ceremony(-1).Run(context.Background())
+	wantError(t, "with another plan", err, ca.ErrPolicy)
+	if _, err := w.ceremony(-1).Abort(context.Background()); err != nil {
+		t.Errorf("abort with another plan: %v", err)
+	}
+	w.run()
 }
 
 // A key that the authority needs is not destroyed by any plan.

@@ -2,6 +2,7 @@ package ceremony
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -274,5 +275,7 @@ func decodeKey(text string) (*ecdsa.PublicKey, error) {
 	return nil, fmt.Errorf("transcript: %q is no key: %w", text, errors.Join(ca.ErrVerify, err))
 }
 
-// sentence is an error on one line.
-func sentence(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// sentence is an error on one line, without Go's name for being interrupted.
+func sentence(err error) string {
+	return strings.ReplaceAll(strings.Join(strings.Fields(err.Error()), " "), context.Canceled.Error(), "interrupted")
+}

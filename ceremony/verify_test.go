@@ -75,6 +75,32 @@ func (w *world) spoilt(t *testing.T, name string, changed []byte) {
 	w.put(name, string(data))
 }
 
+// The page needs nothing but itself.
+func TestPage(t *testing.T) {
+	w := worlds(t)["root"]()
+	text, err := os.ReadFile(filepath.Join(w.folder, planFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put(planFile, strings.Replace(string(text), "Anna Meier", "Anna <script>x</script> Meier", 1))
+	w.rehearse()
+	w.run()
+	for folder, want := range map[string]bool{"run": false, "rehearsal-1": true} {
+		page, err := os.ReadFile(filepath.Join(w.folder, folder, pageFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, foreign := range []string{"<script", "http:", "https:", "src=", "url("} {
+			if bytes.Contains(page, []byte(foreign)) {
+				t.Errorf("%s: the page has %q in it", folder, foreign)
+			}
+		}
+		if bytes.Contains(page, []byte("nothing here is valid")) != want || !bytes.Contains(page, []byte("Ben Okafor, witness")) {
+			t.Errorf("%s: %s", folder, page)
+		}
+	}
+}
+
 // Who writes a folder anew, with all its hashes, lacks the keys: an entry cannot be altered, left out, added or moved.
 func TestTranscriptForged(t *testing.T) {
 	w := worlds(t)["revocation"]()

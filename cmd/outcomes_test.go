@@ -24,6 +24,7 @@ import (
 // wrapped are the sentinels that never reach the table alone.
 var wrapped = map[string]string{
 	"link.ErrUnitChanged": "package provision wraps it with ErrRetry",
+	"fleet.ErrBad":        "cert verify --fleet lists it with its unit, and ends with ca.ErrVerify",
 	"c509.ErrSignature":   "cert verify marks it as ca.ErrVerify, as package ca does",
 }
 
