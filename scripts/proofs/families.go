@@ -76,6 +76,14 @@ var families = []family{
 		bugs:    []bug{{"installed.c", "at + i < BM_ID_CRED_MAX", "at + i < BM_ATECC608_SLOT_SIZE", "load", 0}},
 	},
 	{
+		name:    "driver",
+		sources: []string{"port_atecc608.c", "crc16.c", "bytes.c", "stub_flash.c", "stub_sha256.c"},
+		states:  500,
+		options: []string{"-cpp-extra-args=-DBM_CONFIG_IO_KEY", "-eva-auto-loop-unroll", "150"},
+		entries: []entry{{"call", 0, 12, 1}}, // each of the driver's calls
+		bugs:    []bug{{"port_atecc608.c", "size < STATUS_SIZE || size > ANSWER_MAX", "size < STATUS_SIZE", "call", 1}},
+	},
+	{
 		name:    "agent",
 		sources: []string{"agent.c", "cbor.c", "bytes.c", "stub_c509.c"},
 		states:  40,
