@@ -57,6 +57,7 @@ func stories(t *testing.T, dir string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"tokens":  makeTokens,
+			"store":   makeStore,
 			"factory": makeFactory,
 			"exits":   exits,
 			"exited":  exited,
@@ -177,6 +178,24 @@ func makeTokens(ts *testscript.TestScript, neg bool, labels []string) {
 	}
 	ts.Setenv("BIRTHMARK_MODULE", store.Module)
 	ts.Setenv("BIRTHMARK_PIN_FILE", filepath.Join(work, "pin"))
+}
+
+// store remote|tpm LABEL... makes tokens behind p11-kit or in a TPM, with the PIN of the others. $REMOTE or $TPM is their module.
+func makeStore(ts *testscript.TestScript, neg bool, args []string) {
+	kinds := map[string]func(folder, pin string, labels ...string) (*hsmtest.Store, error){"remote": hsmtest.RemoteSoftHSM, "tpm": hsmtest.TPM}
+	if neg || len(args) < 2 || kinds[args[0]] == nil {
+		ts.Fatalf("usage: store remote|tpm LABEL...")
+	}
+	folder := filepath.Join(ts.Getenv("WORK"), "."+args[0])
+	ts.Check(os.Mkdir(folder, 0o700))
+	store, err := kinds[args[0]](folder, pin, args[1:]...)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(store.Pull()) })
+	for _, variable := range store.Env {
+		name, value, _ := strings.Cut(variable, "=")
+		ts.Setenv(name, value)
+	}
+	ts.Setenv(strings.ToUpper(args[0]), store.Module)
 }
 
 // factory COUNT does what journey.txtar tells step by step: an authority, a station and an order of COUNT units.
