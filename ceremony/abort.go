@@ -61,8 +61,11 @@ func (p *performance) returnable() error {
 	if _, over := p.journal.last(sealed, ""); over && !aborted {
 		return fmt.Errorf("%s: %w", p.folder, ErrComplete)
 	}
+	if p.published() {
+		return fmt.Errorf("the run in %s has begun to write the authority's folder: %w", p.folder, ErrNoReturn)
+	}
 	for _, e := range p.journal.Transcript {
-		if step := e.Fields["step"]; e.What == intends && (step == stepPublish || strings.HasPrefix(step, stepDestroy)) {
+		if step := e.Fields["step"]; e.What == intends && strings.HasPrefix(step, stepDestroy) {
 			return fmt.Errorf("the run in %s has begun to %s: %w", p.folder, step, ErrNoReturn)
 		}
 	}

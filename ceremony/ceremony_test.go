@@ -250,8 +250,7 @@ func TestOtherKeys(t *testing.T) {
 	}
 }
 
-// Another officer who signs meanwhile stops the run; it can only be given up by hand then, since it has begun to publish, and his order
-// stands.
+// Another officer who signs meanwhile stops the run; his orders stand, and the run is taken back.
 func TestBesideOthers(t *testing.T) {
 	w := worlds(t)["orders"]()
 	w.rehearse()
@@ -269,6 +268,11 @@ func TestBesideOthers(t *testing.T) {
 	}
 	_, err := c.Run(context.Background())
 	wantError(t, "run", err, ca.ErrPolicy)
+	_, err = w.ceremony(-1).Run(context.Background())
+	wantError(t, "run again", err, ca.ErrPolicy)
+	if _, err := w.ceremony(-1).Abort(context.Background()); err != nil {
+		t.Errorf("abort: %v", err)
+	}
 	if w.state() != other.state() {
 		t.Error("the other's orders are gone")
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,7 +129,7 @@ func (p *performance) lookAround() error {
 // prelint does everything once with throwaway keys and forgets it, right before the real keys are used: what would be refused is refused
 // here, and the real run must come to the same result.
 func (p *performance) prelint(ctx context.Context) error {
-	if _, published := p.published(); published {
+	if p.published() {
 		return nil // it would be done twice
 	}
 	folder, err := os.MkdirTemp("", "birthmark-*")
@@ -155,11 +156,47 @@ func (p *performance) prelint(ctx context.Context) error {
 }
 
 // published says whether the authority's folder was written, or may have been.
-func (p *performance) published() (Entry, bool) {
+func (p *performance) published() bool {
 	if p.journal == nil {
-		return Entry{}, false
+		return false
 	}
-	return p.journal.last(intends, stepPublish)
+	e, began := p.journal.last(intends, stepPublish)
+	refused, _ := p.journal.last(undone, stepPublish)
+	return began && e.Number > refused.Number
+}
+
+// publish lets the authority's folder take over what was signed. If it takes nothing, since somebody else signed there meanwhile, the run
+// can still be taken back.
+func (p *performance) publish() (string, []string, error) {
+	_, err := ca.Adopt(p.home, p.staged())
+	if errors.Is(err, ca.ErrPolicy) {
+		if some, e := p.adopted(); e != nil || some {
+			return "", nil, errors.Join(err, e)
+		}
+		if e := p.journal.write(undone, stepPublish, "The authority's folder took nothing of it."); e != nil {
+			return "", nil, e
+		}
+	}
+	return "The authority's folder has it.", nil, err
+}
+
+// adopted says whether the authority's folder has any of the files that were signed.
+func (p *performance) adopted() (bool, error) {
+	signed, err := hashFiles(p.staged())
+	if err != nil {
+		return false, err
+	}
+	have, err := hashFiles(p.home)
+	if err != nil {
+		return false, err
+	}
+	e, _ := p.journal.last(did, stepSign)
+	for _, name := range strings.Fields(e.Fields["adds"]) {
+		if have[name] == signed[name] {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // resume begins the transcript, or goes on with one.
@@ -192,7 +229,7 @@ func (p *performance) resume(torn bool) error {
 	if err := p.journal.write(resumed, "", text, "key", p.journal.public()); err != nil {
 		return err
 	}
-	if _, published := p.published(); !published {
+	if !p.published() {
 		return p.check()
 	}
 	p.authority, err = ca.Load(p.staged()) // check would refuse what is done already
@@ -235,11 +272,8 @@ func (p *performance) useKeys(ctx context.Context, keys map[string]Key) error {
 		return err
 	}
 	if _, err := os.Stat(staged); err == nil {
-		err := p.step(ctx, stepPublish, "The authority's folder takes over what was signed. From here the ceremony can only be finished.", func() (string, []string, error) {
-			_, err := ca.Adopt(p.home, staged)
-			return "The authority's folder has it.", nil, err
-		})
-		if err != nil {
+		text := "The authority's folder takes over what was signed. From here the ceremony can only be finished."
+		if err := p.step(ctx, stepPublish, text, p.publish); err != nil {
 			return err
 		}
 	}
@@ -430,13 +464,35 @@ func (p *performance) sign(staged string, keys map[string]Key) (string, []string
 	if err != nil {
 		return "", nil, err
 	}
+	added, err := p.added(sums)
+	if err != nil {
+		return "", nil, err
+	}
 	result := []string{}
 	for _, line := range after {
 		if !slices.Contains(before, line) {
 			result = append(result, line)
 		}
 	}
-	return "Signed, read back and verified: " + strings.Join(result, "; ") + ".", []string{"sha256", hashed([]byte(sums.String()))}, nil
+	return "Signed, read back and verified: " + strings.Join(result, "; ") + ".", []string{"sha256", hashed([]byte(sums.String())), "adds", added}, nil
+}
+
+// added names the files of the staged folder that the authority's has not.
+func (p *performance) added(staged sums) (string, error) {
+	have := sums{}
+	if p.authority != nil {
+		var err error
+		if have, err = hashFiles(p.home); err != nil {
+			return "", err
+		}
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(staged)) {
+		if _, there := have[name]; !there {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " "), nil
 }
 
 // vouch lets the ceremony's first key sign the transcript up to here, unless it has done so in this process, or is destroyed.
