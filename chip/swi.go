@@ -3,6 +3,7 @@ package chip
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -12,6 +13,11 @@ const (
 	symbolZero = 0x7D
 	symbolOne  = 0x7F
 	symbolWake = 0x00 // at a lower rate: the wake token
+)
+
+const (
+	symbolTime  = 9 * time.Second / 230400 // start bit, seven bits, stop bit
+	maxLateness = 2 * time.Millisecond     // of the wire, that is made up for
 )
 
 // What a group of symbols begins with; other flags are reserved.
@@ -27,6 +33,7 @@ const (
 type SingleWire struct {
 	device *Device
 	busy   time.Time // until then it executes a command and hears nothing
+	free   time.Time // from then on the wire is, in Serve
 
 	bits   int // of last that have come
 	last   byte
@@ -42,12 +49,18 @@ func NewSingleWire(d *Device) *SingleWire {
 	return w
 }
 
-// Serve answers on a line until that ends: nil for its orderly end.
+// Serve answers on a line until that ends: nil for its orderly end. Symbols take their time, scaled as the chip's commands.
 func (w *SingleWire) Serve(line io.ReadWriter) error {
+	together := 4096 // symbols that go out as one
+	if w.device.scale > 0 {
+		together = 8
+	}
 	for symbols := make([]byte, 4096); ; {
 		n, err := line.Read(symbols)
-		if answer := w.Receive(symbols[:n]); len(answer) > 0 {
-			if _, err := line.Write(answer); err != nil {
+		w.pace(n)
+		for part := range slices.Chunk(w.Receive(symbols[:n]), together) {
+			w.pace(len(part))
+			if _, err := line.Write(part); err != nil {
 				return err
 			}
 		}
@@ -58,6 +71,15 @@ func (w *SingleWire) Serve(line io.ReadWriter) error {
 			return err
 		}
 	}
+}
+
+// pace waits until so many symbols are through the wire.
+func (w *SingleWire) pace(symbols int) {
+	if now := time.Now(); now.Sub(w.free) > maxLateness {
+		w.free = now
+	}
+	w.free = w.free.Add(time.Duration(float64(symbols) * w.device.scale * float64(symbolTime)))
+	time.Sleep(time.Until(w.free))
 }
 
 // Receive takes symbols from the host and returns those that the chip sends. A host that went on speaking has not listened, so

@@ -2,6 +2,7 @@ package chip
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -153,14 +154,19 @@ func TestSingleWireBusy(t *testing.T) {
 }
 
 func TestSingleWireServe(t *testing.T) {
+	const scale = 100 // of 1, 8 and 32 symbols of 39 us
 	host, line := net.Pipe()
 	done := make(chan error)
-	go func() { done <- NewSingleWire(New(Options{})).Serve(line) }()
+	go func() { done <- NewSingleWire(New(Options{TimeScale: scale})).Serve(line) }()
+	start := time.Now()
 	host.Write([]byte{symbolWake})
 	host.Write(symbols([]byte{flagTransmit}))
 	heard := make([]byte, 4*8)
-	if n, err := host.Read(heard); err != nil || !bytes.Equal(heard[:n], symbols(unhex(t, awake))) {
+	if n, err := io.ReadFull(host, heard); err != nil || !bytes.Equal(heard, symbols(unhex(t, awake))) {
 		t.Errorf("% x, %v", heard[:n], err)
+	}
+	if took := time.Since(start); took < 41*scale*symbolTime-maxLateness {
+		t.Errorf("the symbols take %v", took)
 	}
 	host.Close()
 	if err := <-done; err != nil {

@@ -78,7 +78,7 @@ line that is typed goes to the peer, which prints it and sends it back. An
 	f.StringVar(&profile, "profile", "", "the units' product, a profile as for 'birthmark ca order'")
 	f.BoolVar(&r.Wired, "wire", false, "wire the lines of each two boards to each other")
 	f.StringVar((*string)(&r.Impostor), "impostor", "", "who stands in each second board's place: self-made or copied")
-	f.Float64Var(&r.TimeScale, "time-scale", 0, "chip's execution times: 1 as in the data sheet, 0 none")
+	f.Float64Var(&r.TimeScale, "time-scale", 0, "chip's times: 1 as in the data sheet, 0 none; above 0 its wire and the processor take theirs too")
 	f.IntVar(&r.Baud, "pace", 0, "pace the line to this many bits a second; 0 does not")
 	settingFlags(c, "bundle")
 	return required(c, "firmware", "dir", "profile")

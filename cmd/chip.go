@@ -58,7 +58,7 @@ Stop it with Ctrl+C; what the chip keeps without power is in the file.`,
 	f.StringVar(&r.EEPROM, "eeprom", "", "the chip's file")
 	f.StringVar(&r.Kit, "kit", "", "link to a pseudo-terminal, for the kit protocol")
 	f.StringVar(&r.Socket, "single-wire", "", "Unix socket, for the single wire's symbols")
-	f.Float64Var(&r.TimeScale, "time-scale", 1, "execution times: 1 as in the data sheet, 0 none")
+	f.Float64Var(&r.TimeScale, "time-scale", 1, "execution times, and symbols: 1 as in the data sheet, 0 none")
 	c.MarkFlagsOneRequired("kit", "single-wire")
 	c.MarkFlagsMutuallyExclusive("kit", "single-wire")
 	return required(c, "eeprom")

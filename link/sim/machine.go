@@ -24,6 +24,9 @@ import (
 // emulator runs the firmware as the machine code that it is: device/firmware/board_lm3s6965.c says what of that is emulated.
 const emulator = "qemu-system-arm"
 
+// pace makes the emulator as slow as a Cortex-M0+ at 48 MHz, if one of its instructions takes 1.5 cycles: 2^5 ns each.
+const pace = "shift=5,align=on"
+
 // ErrNoEmulator: the machine that is to run firmware has no emulator for it.
 var ErrNoEmulator = errors.New(emulator + " is not installed")
 
@@ -41,7 +44,8 @@ type Machine struct {
 	err      error
 }
 
-// MachineOptions say what a machine runs and where it lives; Dir, Index, SerialNumber, TimeScale and Baud are as in Options.
+// MachineOptions say what a machine runs and where it lives; Dir, Index, SerialNumber, TimeScale and Baud are as in Options. With a
+// TimeScale the processor takes a real one's time as well.
 type MachineOptions struct {
 	Dir          string
 	Index        int
@@ -84,6 +88,9 @@ func StartMachine(o MachineOptions) (_ *Machine, err error) {
 	}
 	arguments := []string{"-M", "lm3s6965evb", "-cpu", "cortex-m0", "-kernel", m.path + ".firmware", "-nic", "none", "-display", "none",
 		"-monitor", "none", "-semihosting-config", "enable=on,target=native,arg=" + strings.ReplaceAll(m.path, ",", ",,")}
+	if o.TimeScale > 0 {
+		arguments = append(arguments, "-icount", pace)
+	}
 	var far []*os.File // the emulator's ends
 	defer func() {
 		for _, file := range far {
@@ -161,10 +168,11 @@ func (m *Machine) run(o MachineOptions, said *strings.Builder) {
 		listener = io.Discard
 	}
 	var far io.ReadWriter = o.Wire // of the line
+	heard := 0                     // at the pace of whoever speaks at the other end of the wire
 	if o.Wire == nil {
-		far = m.lines[1]
+		far, heard = m.lines[1], o.Baud
 	}
-	m.pumps.Go(func() { pump(line, far, o.Baud) })
+	m.pumps.Go(func() { pump(line, far, heard) })
 	m.pumps.Go(func() { pump(far, line, o.Baud) })
 	m.pumps.Go(func() { pump(console, m.lines[0], 0) })
 	m.pumps.Go(func() { pump(io.MultiWriter(m.lines[0], listener), console, 0) })
@@ -249,7 +257,7 @@ func pump(to io.Writer, from io.Reader, baud int) {
 			return
 		}
 		if baud > 0 {
-			if now := time.Now(); free.Before(now) {
+			if now := time.Now(); now.Sub(free) > maxOverslept {
 				free = now
 			}
 			free = free.Add(time.Duration(n) * 10 * time.Second / time.Duration(baud)) // start bit, eight bits, stop bit
