@@ -69,7 +69,7 @@ func readBlocks(path string) (blocks [][]string, err error) {
 }
 
 // page N in the drill of a runbook types the Nth block of the page's commands: /dev/ttyUSB0 is the port $USB0 and so on, and whoever
-// is asked answers Yes, as often as that is. A line must succeed, or end as its comment says: "# exits 9".
+// is asked answers Yes, as often as that is, behind the lines of the file typed if there is one. A line must succeed, or end as its comment says: "# exits 9".
 func page(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(strings.Join(args, " "))
 	if neg || err != nil {
@@ -88,6 +88,6 @@ func page(ts *testscript.TestScript, neg bool, args []string) {
 		for _, port := range []string{"0", "1", "2"} {
 			line = strings.ReplaceAll(line, "/dev/ttyUSB"+port, ts.Getenv("USB"+port))
 		}
-		exits(ts, false, []string{code, "sh", "-c", "yes Yes | " + line})
+		exits(ts, false, []string{code, "sh", "-c", "(cat typed 2>/dev/null; yes Yes) | " + line})
 	}
 }
