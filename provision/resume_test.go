@@ -202,7 +202,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 // The unit loses its power at a byte that it writes to its chip or flash, each of them with -every-cut.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
-	const sample = 13 // bytes between two cuts
+	const sample = 13          // bytes between two cuts
 	f := newFactory(t, 10_000) // more than bytes
 	s := f.station()
 	var written, power atomic.Int64 // bytes of this unit, and after how many the power goes
