@@ -146,6 +146,7 @@ var faults = []fault{
 
 	{"a flipped bit", hsmtest.FlipBit, 1, hsmtest.Sign, doneOrRefused},
 	{"a wrong PIN", 0xA0, 1, hsmtest.Login, doneOrRefused},
+	{"a login that fails", 0x05, 1, hsmtest.Login, doneOrRefused},
 	{"two tokens alike", hsmtest.Twice, hsmtest.Forever, hsmtest.GetSlotList, doneOrRefused},
 	{"no token", hsmtest.NoSlots, hsmtest.Forever, hsmtest.GetSlotList, doneOrRefused},
 }
