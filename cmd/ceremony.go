@@ -206,8 +206,7 @@ func (k *tokenKeys) Make(ctx context.Context, uri string, id []byte) (ceremony.K
 	if err != nil {
 		return nil, err
 	}
-	key, err := hsm.CreateKey(ctx, uri, k.options)
-	return key, inHSM(err)
+	return forCeremony(hsm.CreateKey(ctx, uri, k.options))
 }
 
 func (k *tokenKeys) Open(ctx context.Context, uri string, id []byte) (ceremony.Key, error) {
@@ -215,8 +214,19 @@ func (k *tokenKeys) Open(ctx context.Context, uri string, id []byte) (ceremony.K
 	if err != nil {
 		return nil, err
 	}
-	key, err := hsm.OpenKey(ctx, uri, k.options)
-	return key, inHSM(err)
+	return forCeremony(hsm.OpenKey(ctx, uri, k.options))
+}
+
+// ceremonyKey is a key whose logout counts: it is in the transcript.
+type ceremonyKey struct{ hsm.Key }
+
+func (k ceremonyKey) Close() error { return inHSM(k.Key.Close()) }
+
+func forCeremony(key hsm.Key, err error) (ceremony.Key, error) {
+	if err != nil {
+		return nil, inHSM(err)
+	}
+	return ceremonyKey{key}, nil
 }
 
 func (k *tokenKeys) Discard(ctx context.Context, uri string, id []byte) (bool, error) {
@@ -303,8 +313,7 @@ func (b *tokenBackup) Restore(ctx context.Context, uri string, id []byte) (cerem
 	if err != nil {
 		return nil, err
 	}
-	key, err := hsm.RestoreKey(ctx, uri, b.keys.options, b.backup, b.secret)
-	return key, inHSM(err)
+	return forCeremony(hsm.RestoreKey(ctx, uri, b.keys.options, b.backup, b.secret))
 }
 
 // console asks people at standard input, and tells them on standard error.

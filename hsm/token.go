@@ -83,7 +83,10 @@ func Open(ctx context.Context, u URI, options Options) (*Token, error) {
 // closed token return an error.
 func (t *Token) Close() (err error) {
 	t.closing.Do(func() { err = t.modules.leave(t.token) })
-	return err
+	if err != nil {
+		return fmt.Errorf("close token %q: %w", t.identity.Token, err)
+	}
+	return nil
 }
 
 // end logs out and closes every session of this token.
