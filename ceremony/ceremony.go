@@ -23,7 +23,7 @@ var (
 	// ErrNotRehearsed is wrapped where the plan that is to be run was not rehearsed as it stands, by this build. It wraps ca.ErrPolicy.
 	ErrNotRehearsed = fmt.Errorf("this plan was not rehearsed: %w", ca.ErrPolicy)
 	// ErrDeclined is wrapped where a person was asked and did not type Yes.
-	ErrDeclined = errors.New("Yes was not typed")
+	ErrDeclined = errors.New("no Yes was typed")
 	// ErrKeyTaken is wrapped where a key is to be made and one is there.
 	ErrKeyTaken = errors.New("a key is there already")
 	// ErrNoReturn is wrapped where a run is to be aborted that has gone too far: it can only be finished. It wraps ca.ErrPolicy.

@@ -172,7 +172,14 @@ func parseBackup(file []byte) (*Backup, error) {
 	if f.Title != backupTitle || x == nil || len(f.Commitments) != f.Needed {
 		return nil, errors.New("not the backup of a P-256 key")
 	}
-	b := &Backup{Public: &ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}, Needed: f.Needed, Shares: f.Shares, wrapped: f.Wrapped}
+	point := [65]byte{4} // SEC 1, section 2.3.3
+	x.FillBytes(point[1:33])
+	y.FillBytes(point[33:])
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point[:])
+	if err != nil {
+		return nil, err
+	}
+	b := &Backup{Public: public, Needed: f.Needed, Shares: f.Shares, wrapped: f.Wrapped}
 	for _, raw := range f.Commitments {
 		c := group.Ristretto255.NewElement()
 		if err := c.UnmarshalBinary(raw[:]); err != nil {
@@ -187,8 +194,15 @@ func parseBackup(file []byte) (*Backup, error) {
 	return b, nil
 }
 
+// compressed gives 02 or 03, then X (SEC 1, section 2.3.3).
 func compressed(key *ecdsa.PublicKey) [33]byte {
-	return [33]byte(elliptic.MarshalCompressed(key.Curve, key.X, key.Y))
+	point, err := key.Bytes()
+	if err != nil {
+		panic(err) // every key is on P-256
+	}
+	short := [33]byte(point)
+	short[0] = 2 | point[64]&1
+	return short
 }
 
 // code is what the shares of a backup have in common.
