@@ -209,8 +209,8 @@ func FormatKey(key crypto.PublicKey) (string, error) {
 	return hex.EncodeToString(c[:]), nil
 }
 
-// parseKey reads what FormatKey wrote, in lower or upper case.
-func parseKey(text string) (*ecdsa.PublicKey, error) {
+// ParseKey reads what FormatKey wrote, in lower or upper case.
+func ParseKey(text string) (*ecdsa.PublicKey, error) {
 	b, err := hex.DecodeString(text)
 	if err != nil || len(b) != len(compressedKey{}) {
 		return nil, fmt.Errorf("%q is not a compressed P-256 key in hexadecimal: %w", text, ErrMalformed)

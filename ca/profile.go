@@ -101,7 +101,7 @@ func (p *Profile) readGoodsIn() error {
 		return fmt.Errorf("%d keys, want 1 to %d with attestation %q and none without", len(keys), maxGoodsIn, attestCaptured)
 	}
 	for i, text := range keys {
-		key, err := parseKey(text)
+		key, err := ParseKey(text)
 		if err != nil {
 			return err
 		}

@@ -255,24 +255,21 @@ func verifies(key *ecdsa.PublicKey, digest []byte, signature string) bool {
 	return err == nil && ecdsa.VerifyASN1(key, digest, raw)
 }
 
-// encodeKey writes a P-256 key as an uncompressed point (SEC 1, section 2.3.3), in hexadecimal.
+// encodeKey writes a P-256 key, compressed, in hexadecimal.
 func encodeKey(key *ecdsa.PublicKey) string {
-	point, err := key.Bytes()
+	text, err := ca.FormatKey(key)
 	if err != nil {
 		panic(err) // every key is on P-256
 	}
-	return hex.EncodeToString(point)
+	return text
 }
 
 func decodeKey(text string) (*ecdsa.PublicKey, error) {
-	point, err := hex.DecodeString(text)
-	if err == nil {
-		var key *ecdsa.PublicKey
-		if key, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point); err == nil {
-			return key, nil
-		}
+	key, err := ca.ParseKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("transcript: %w: %w", err, ca.ErrVerify)
 	}
-	return nil, fmt.Errorf("transcript: %q is no key: %w", text, errors.Join(ca.ErrVerify, err))
+	return key, nil
 }
 
 // sentence is an error on one line, without Go's name for being interrupted.
