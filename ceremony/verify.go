@@ -18,7 +18,16 @@ import (
 type Report struct {
 	Digest [32]byte
 	Runs   []*Outcome // rehearsals, aborted runs and the run, by their folders' names
-	Ran    bool       // the plan was carried out
+}
+
+// Run is what carried the plan out; nil: nothing has yet.
+func (r *Report) Run() *Outcome {
+	for _, o := range r.Runs {
+		if !o.Rehearsal && !o.Aborted {
+			return o
+		}
+	}
+	return nil
 }
 
 // Verify holds a ceremony's whole folder against itself, offline: the plan and its files, and of each rehearsal and run the transcript's
@@ -52,7 +61,6 @@ func Verify(folder string) (*Report, error) {
 				return nil, fmt.Errorf("%s: the key that vouches is not the one of the plan: %w", name, ca.ErrVerify)
 			}
 			r.Runs = append(r.Runs, o)
-			r.Ran = r.Ran || name == runFolder
 		default:
 			return nil, fmt.Errorf("%s is not of this ceremony: %w", filepath.Join(folder, name), ca.ErrVerify)
 		}

@@ -443,22 +443,28 @@ authority's folder, or to destroy a key, can only be finished: repeat
 }
 
 func (p *program) ceremonyVerify() *cobra.Command {
-	var folder string
+	var folder, by string
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Verify a ceremony's whole folder offline: transcripts, signatures, every file",
 		Long: `Follows the chain of each transcript, verifies its seal and the signature of the
 ceremony's key, compares every file with its hash, and reads and verifies what
-was signed. A file that is missing, changed or added is an error. Compare the
-key that vouches with the one that you know: nobody else's proves anything.`,
-		Example: `  birthmark ceremony verify --dir first-root`,
-		Args:    cobra.NoArgs,
+was signed. A file that is missing, changed or added is an error. The key that
+vouches for the run must be one that you know, by --by or by comparing it:
+nobody else's proves anything.`,
+		Example: `  birthmark ceremony verify --dir first-root
+  birthmark ceremony verify --dir first-root \
+    --by 0233eab8b120376dba2107ebe3eb175f55dede1a2781992e4b64aa9cba07768b1b`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			r, err := ceremony.Verify(folder)
 			if err != nil {
 				return err
 			}
-			view := ceremonyJSON{Digest: hex.EncodeToString(r.Digest[:]), Words: ceremony.Words(r.Digest[:]), Ran: r.Ran, Runs: []outcomeJSON{}}
+			if run := r.Run(); by != "" && (run == nil || run.By != by) {
+				return fmt.Errorf("%s: no run that the key %s vouches for: %w", folder, by, ca.ErrVerify)
+			}
+			view := ceremonyJSON{Digest: hex.EncodeToString(r.Digest[:]), Words: ceremony.Words(r.Digest[:]), Ran: r.Run() != nil, Runs: []outcomeJSON{}}
 			for _, o := range r.Runs {
 				view.Runs = append(view.Runs, outcomeView(o))
 			}
@@ -473,6 +479,7 @@ key that vouches with the one that you know: nobody else's proves anything.`,
 		},
 	}
 	ceremonyFlags(c, &folder)
+	c.Flags().StringVar(&by, "by", "", "the key that must vouch for the run: compressed, hexadecimal")
 	return c
 }
 
