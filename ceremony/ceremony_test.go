@@ -111,7 +111,7 @@ func TestKilledAnywhere(t *testing.T) {
 			whole := fresh.like()
 			whole.run()
 			keys := len(whole.token.keys)
-			cuts, taken, step := 0, 0, 3
+			cuts, taken, step := 0, 0, 4
 			if name == "root" || name == "rotation" { // the longest have every point tried
 				step = 1
 			}
@@ -152,7 +152,7 @@ func (w *world) takenBack(cut int, before string) bool {
 	case errors.Is(err, ErrNoRun):
 	case err != nil:
 		t.Fatalf("cut %d, abort: %v", cut, err)
-	case cut%6 != 0:
+	case cut%8 != 0:
 		if _, err := w.ceremony(-1).Abort(context.Background()); err != nil {
 			t.Fatalf("cut %d, abort: %v", cut, err)
 		}
