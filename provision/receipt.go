@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/ledger"
 )
 
 // receiptSchema changes when a field of Receipt changes its meaning or goes.
@@ -85,7 +87,11 @@ func (u *unit) close(ctx context.Context, s sealed) (*Receipt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("receipt of %s: %w", r.Serial, err)
 	}
-	if err := u.station.Book.CloseUnit(context.WithoutCancel(ctx), s.Serial, details, u.station.Now()); err != nil {
+	err = u.station.Book.CloseUnit(context.WithoutCancel(ctx), s.Serial, details, u.station.Now())
+	if errors.Is(err, ledger.ErrConflict) {
+		return nil, fmt.Errorf("chip %x was finished in another lane while this one answered for it: %w: %w", u.chip, err, ErrSetAside)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return r, nil

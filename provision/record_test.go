@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -308,6 +309,8 @@ func TestTwoStationsOneOrder(t *testing.T) {
 func TestCloned(t *testing.T) {
 	f := newFactory(t, 10)
 	s := f.station()
+	var seconds atomic.Int64 // each look at the clock is a second later, so that two lanes' receipts differ
+	s.Now = func() time.Time { return time.Now().Add(time.Duration(seconds.Add(1)) * time.Second) }
 	one := f.unit(sim.Options{})
 	f.begin(s, one, Check)
 	two := f.clone(one)
