@@ -43,14 +43,52 @@ func openToken(ctx context.Context, uri string, options Options) (*Token, error)
 	return Open(ctx, u, options)
 }
 
-// throwaway makes a key with a label that nobody else has.
+const throwawayLabel = "birthmark throwaway " // and a random end
+
+// throwaway makes a key with a label that nobody else has. Those of earlier runs that died are destroyed first.
 func (t *Token) throwaway(ctx context.Context) (*Signer, error) {
-	return t.GenerateKey(ctx, "birthmark throwaway "+rand.Text()[:8])
+	if err := t.sweep(ctx); err != nil {
+		return nil, fmt.Errorf("destroy the throwaway keys of earlier runs: %w", err)
+	}
+	return t.GenerateKey(ctx, throwawayLabel+rand.Text()[:8])
 }
 
-// discard destroys a throwaway key, also when the caller was cancelled.
+// discard destroys a throwaway key, also when the caller was cancelled. Wraps ErrLeft.
 func (t *Token) discard(ctx context.Context, k *Signer) error {
-	return t.DestroyKey(context.WithoutCancel(ctx), k.pair.selector())
+	ctx = context.WithoutCancel(ctx)
+	err := t.DestroyKey(ctx, k.pair.selector())
+	if err != nil && t.undo(ctx, Selector{Label: k.pair.label}) != nil {
+		return fmt.Errorf("%w, which the next test destroys: %w", ErrLeft, err)
+	}
+	return nil
+}
+
+// sweep destroys all throwaway keys.
+func (t *Token) sweep(ctx context.Context) error {
+	var labels []string
+	err := t.read(ctx, func(s session) error {
+		labels = nil
+		for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY} {
+			objects, err := s.find(Selector{}.template(class))
+			if err != nil {
+				return err
+			}
+			for _, object := range objects {
+				label, err := s.attribute(object, pkcs11.CKA_LABEL)
+				if err != nil {
+					return err
+				}
+				if strings.HasPrefix(string(label), throwawayLabel) {
+					labels = append(labels, string(label))
+				}
+			}
+		}
+		return nil
+	})
+	for _, label := range labels {
+		err = errors.Join(err, t.undo(ctx, Selector{Label: label}))
+	}
+	return err
 }
 
 type examination struct {
@@ -85,7 +123,13 @@ func (e *examination) run(ctx context.Context) (err error) {
 		return nil
 	}
 	e.note(makes, nil, e.key.Description())
-	defer func() { e.note("destroy the key", e.token.discard(ctx, e.key), "gone") }()
+	defer func() {
+		failed := e.token.discard(ctx, e.key)
+		e.note("destroy the key", failed, "gone")
+		if err != nil || errors.Is(failed, ErrLost) {
+			err = errors.Join(err, failed)
+		}
+	}()
 	if err := e.traits(ctx); err != nil {
 		return err
 	}

@@ -20,33 +20,34 @@ func (e *examination) trait(name, value string) {
 // traits notes in which of the allowed ways the token does what the standard leaves open. The error says that it did not
 // answer.
 func (e *examination) traits(ctx context.Context) error {
+	var form, silent, sessions, twin, changed string
 	err := e.token.read(ctx, func(s session) error {
 		private, err := e.key.in(s)
 		if err != nil {
 			return err
 		}
-		form, err := s.pointForm(e.key.pair)
-		if err != nil {
-			return err
-		}
-		e.trait("form of CKA_EC_POINT", form)
-		e.trait("attributes that a private key lacks", s.silent(private))
-		e.trait("sessions at once", e.token.sessions())
-		return nil
+		form, err = s.pointForm(e.key.pair)
+		silent, sessions = s.silent(private), e.token.sessions()
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	return e.token.write(ctx, func(s session) error {
+	err = e.token.write(ctx, func(s session) error {
 		private, err := e.key.in(s)
 		if err != nil {
 			return err
 		}
-		twin, err := s.twin(e.key.pair)
-		e.trait("second key of one label and id", twin)
-		e.trait("flags that can be changed later", s.changed(private))
+		twin, err = s.twin(e.key.pair)
+		changed = s.changed(private)
 		return err
 	})
+	e.trait("form of CKA_EC_POINT", form)
+	e.trait("attributes that a private key lacks", silent)
+	e.trait("sessions at once", sessions)
+	e.trait("second key of one label and id", twin)
+	e.trait("flags that can be changed later", changed)
+	return err
 }
 
 func yesNo(yes bool) string {
