@@ -11,7 +11,7 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-const sessionsTried = 64 // at once; a station needs one for each lane, and one that keeps the login
+const sessionsTried = 16 // at once, for a moment: small tokens have no more, and a station does with defaultSessions and one
 
 func (e *examination) trait(name, value string) {
 	e.report.Traits = append(e.report.Traits, Trait{name, value})
