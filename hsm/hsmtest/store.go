@@ -72,8 +72,11 @@ func RemoteSoftHSM(folder, pin string, labels ...string) (*Store, error) {
 		c := exec.Command("p11-kit", "server", "--foreground", "--provider", local.Module, "--name", socket, "pkcs11:")
 		c.Env = append(os.Environ(), local.Env...)
 		return c, begin(c, folder, func() error {
-			_, err := os.Stat(socket)
-			return err
+			c, err := net.Dial("unix", socket) // there is a moment between its name and its listening
+			if err != nil {
+				return err
+			}
+			return c.Close()
 		})
 	}
 	return s, s.Return()
@@ -85,6 +88,24 @@ func TPM(folder, pin string, labels ...string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	var s *Store
+	for range 3 { // somebody else may take the ports first
+		if s, err = beginTPM(module, folder); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, label := range labels {
+		if err := errors.Join(s.initialize(pin, []string{label}), s.Settle()); err != nil {
+			return nil, errors.Join(err, s.Pull())
+		}
+	}
+	return s, nil
+}
+
+func beginTPM(module, folder string) (*Store, error) {
 	port, err := twoPorts()
 	if err != nil {
 		return nil, err
@@ -98,15 +119,7 @@ func TPM(folder, pin string, labels ...string) (*Store, error) {
 			"--flags", "not-need-init,startup-clear")
 		return c, begin(c, folder, s.Settle)
 	}
-	if err := s.Return(); err != nil {
-		return nil, err
-	}
-	for _, label := range labels {
-		if err := errors.Join(s.initialize(pin, []string{label}), s.Settle()); err != nil {
-			return nil, errors.Join(err, s.Pull())
-		}
-	}
-	return s, nil
+	return s, s.Return()
 }
 
 // find returns the first of the libraries that this machine has.
