@@ -9,6 +9,8 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/birthmark/birthmark/chip"
 )
 
@@ -53,12 +55,9 @@ func serveKit(ctx context.Context, d *chip.Device, link string, ready func()) er
 }
 
 func serveSocket(ctx context.Context, d *chip.Device, path string, ready func()) error {
-	if err := freeSocket(path); err != nil {
-		return err
-	}
-	listener, err := net.Listen("unix", path)
+	listener, err := Listen(path)
 	if err != nil {
-		return &fs.PathError{Op: "listen", Path: path, Err: errors.Unwrap(err)}
+		return err
 	}
 	defer listener.Close()
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
@@ -77,6 +76,25 @@ func serveSocket(ctx context.Context, d *chip.Device, path string, ready func())
 		stop()
 		host.Close()
 	}
+}
+
+// Listen makes a Unix socket at path, which this user alone may connect to, in place of one that a killed process has left. Errors
+// wrap fs.ErrExist where the name is that of something else, syscall.EAGAIN where another process listens there, or are of the path.
+func Listen(path string) (net.Listener, error) {
+	if err := freeSocket(path); err != nil {
+		return nil, err
+	}
+	private := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = unix.Fchmod(int(fd), 0o600) }) // before it has a name; not every system lets one
+	}}
+	listener, err := private.Listen(context.Background(), "unix", path)
+	if err == nil {
+		err = os.Chmod(path, 0o600)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "listen", Path: path, Err: errors.Unwrap(err)}
+	}
+	return listener, nil
 }
 
 // freeSocket removes a socket that a killed process has left.

@@ -78,6 +78,9 @@ func TestServeSocket(t *testing.T) {
 	left.SetUnlinkOnClose(false)
 	left.Close()
 	end := serveChip(t, r)
+	if info, err := os.Stat(r.Socket); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
 
 	const transmit = "00010001"
 	awake := word("00100000" + "10001000" + "11001100" + "11000010") // 04 11 33 43
