@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"time"
 )
@@ -12,9 +13,14 @@ type Fault struct {
 	Drop     float64       // chance of each byte, either way, to be lost
 	Flip     float64       // chance of each byte, either way, to have one bit turned over
 	Garbage  int           // random bytes before each answer
+	Changed  int           // bytes of each answer that have one bit turned over, never the zero that ends it
+	Deaf     bool          // what the station sends is lost
 	Silent   bool          // the unit hears and works, but its answers are lost
+	Delay    time.Duration // before each answer
 	Dribble  time.Duration // pause before each byte of an answer
 	CutAfter int           // bytes, both ways together, after which the unit is unplugged; 0 is never
+
+	PowerFails bool // before the unit hears another byte; what the line does then is Options.OwnSupply's
 }
 
 // spoiler applies a Fault to a stream of bytes.
@@ -30,6 +36,9 @@ func newSpoiler(f Fault) *spoiler {
 
 // hear gives what the unit gets of the station's bytes, and whether the unit is cut off now.
 func (s *spoiler) hear(b []byte) (heard []byte, cut bool) {
+	if s.Deaf {
+		return nil, false
+	}
 	for _, c := range b {
 		if cut = s.count(); cut {
 			return heard, true
@@ -46,6 +55,13 @@ func (s *spoiler) say(answer []byte) (said []byte, cut bool) {
 	}
 	for range s.Garbage {
 		said = append(said, byte(s.rand.Uint32()))
+	}
+	if s.Changed > 0 {
+		answer = bytes.Clone(answer)
+		inner := len(answer) - 1
+		for _, i := range s.rand.Perm(inner)[:min(s.Changed, inner)] {
+			answer[i] ^= 1 << s.rand.IntN(8)
+		}
 	}
 	for _, c := range answer {
 		if cut = s.count(); cut {

@@ -3,16 +3,17 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/birthmark/birthmark/chip"
 	"github.com/birthmark/birthmark/device"
 )
+
+const maxFrame = 1024 // bytes without an end, which are no request: those have 650 at most (docs/wire.md, "Frame")
 
 // Options say which unit it is and where it lives.
 type Options struct {
@@ -34,10 +35,17 @@ type Options struct {
 	// Baud is the speed of the line, bits a second; 0 is without limit.
 	Baud int
 
+	// OwnSupply says that the unit's power does not come with its line: when it fails, the port stays and nobody answers.
+	// Without it the unit is unplugged then.
+	OwnSupply bool
+
 	// Cut is asked before each byte that the chip's EEPROM or the flash would change. Once it says yes the power has
-	// failed: that byte and all others stay as they are, and the unit is unplugged. It is called from the unit's
-	// goroutine.
+	// failed: that byte and all others stay as they are. It is called from the unit's goroutine.
 	Cut func() bool
+
+	// Request is asked before the unit gets a frame, which is without the zero that ends it here, and says what is wrong with
+	// the line for it and its answer; without one Spoil does. It is called from the unit's goroutine.
+	Request func(frame []byte) Fault
 }
 
 // Unit is one simulated unit. Its methods may be called from any goroutine but not at the same time, except Spoil.
@@ -70,9 +78,8 @@ func (u *Unit) Plug() error {
 	if err := u.Unplug(); err != nil {
 		return err
 	}
-	l := &life{unit: u, off: make(chan struct{}), done: make(chan struct{})}
+	l := &life{unit: u, done: make(chan struct{})}
 	if err := l.begin(); err != nil {
-		l.release() // nothing was written yet
 		return fmt.Errorf("plug %s: %w", u.Port(), err)
 	}
 	go l.serve()
@@ -88,11 +95,44 @@ func (u *Unit) Unplug() error {
 		return nil
 	}
 	u.life = nil
-	l.cutPower()
+	l.hangUp()
 	<-l.done
 	if l.err != nil {
 		return fmt.Errorf("unplug %s: %w", u.Port(), l.err)
 	}
+	return nil
+}
+
+// PowerOff takes the power alone away, at whatever byte the unit is: its port stays, and nobody answers. On a unit without power
+// it does nothing. Errors are those of Unplug.
+func (u *Unit) PowerOff() error {
+	l := u.life
+	if l == nil {
+		return nil
+	}
+	if s := l.supply.Load(); s != nil {
+		s.fail() // ends what the unit is at
+	}
+	l.computing.Lock()
+	defer l.computing.Unlock()
+	if err := l.dark(); err != nil {
+		return fmt.Errorf("power off %s: %w", u.Port(), err)
+	}
+	return nil
+}
+
+// PowerOn gives a unit that is plugged in its power back. What chip and agent had in RAM is lost.
+func (u *Unit) PowerOn() error {
+	if err := u.PowerOff(); err != nil || u.life == nil {
+		return err
+	}
+	u.life.computing.Lock()
+	defer u.life.computing.Unlock()
+	s, err := newSupply(u)
+	if err != nil {
+		return fmt.Errorf("power on %s: %w", u.Port(), err)
+	}
+	u.life.supply.Store(s)
 	return nil
 }
 
@@ -105,153 +145,97 @@ func unitPath(dir string, index int) string {
 	return filepath.Join(dir, fmt.Sprintf("unit-%02d", index))
 }
 
-const maxOverslept = 2 * time.Millisecond // beyond that a machine is too slow, and no pace is promised
-
 // life is what a unit has from plugging in to unplugging.
 type life struct {
-	unit  *Unit
-	chip  *chip.Device
-	flash *Flash
-	agent *device.Unit
-	line  *line
+	unit *Unit
+	line *line
 
-	overslept time.Duration // by the last wait
+	computing sync.Mutex             // held while the unit computes, and while its power comes or is gone for good
+	supply    atomic.Pointer[supply] // nil: it has none
+	lost      error                  // by files that were closed since
 
-	dying  sync.Once
-	off    chan struct{} // closed when the power goes
-	hungUp error         // from the line, after that
-	done   chan struct{} // closed when everything is released, after err is set
-	err    error
+	hanging sync.Once
+	hungUp  error         // from the line
+	done    chan struct{} // closed when everything is released, after err is set
+	err     error
 }
 
-// begin opens what the unit consists of. After an error, release undoes what was done.
-func (l *life) begin() (err error) {
-	o := l.unit.options
-	l.chip, err = chip.Open(l.unit.path(".eeprom"), chip.Options{
-		SerialNumber: o.SerialNumber,
-		TimeScale:    o.TimeScale,
-		Sleep:        l.sleep,
-		Cut:          func(int) bool { return l.cut() },
-	})
+// begin gives power first: a unit that another process runs keeps its port.
+func (l *life) begin() error {
+	s, err := newSupply(l.unit)
 	if err != nil {
 		return err
 	}
-	if l.flash, err = openFlash(l.unit.path(".flash"), l.cut); err != nil {
+	if l.line, err = plugLine(l.unit.Port()); err != nil {
+		s.release() // nothing was written yet
 		return err
 	}
-	board := device.Board{Chip: l.chip, Flash: l.flash, Debug: debug{l.cut, l.unit.path(".debug")}}
-	if l.agent, err = device.NewUnit(o.Image, board); err != nil {
-		return err
-	}
-	if err = writeImage(l.unit.path(".image"), o.Image); err != nil {
-		return err
-	}
-	l.line, err = plugLine(l.unit.Port())
-	return err
+	l.supply.Store(s)
+	return nil
 }
 
-// release closes what begin has opened, without the line.
-func (l *life) release() error {
-	var errs []error
-	if l.agent != nil {
-		l.agent.Close()
+// hangUp ends a life: from here on nothing is written and nothing is said.
+func (l *life) hangUp() {
+	if s := l.supply.Load(); s != nil {
+		s.fail()
 	}
-	if l.flash != nil {
-		errs = append(errs, l.flash.Close())
-	}
-	if l.chip != nil {
-		errs = append(errs, l.chip.Close())
-	}
-	return errors.Join(errs...)
+	l.hanging.Do(func() { l.hungUp = l.line.unplug() })
 }
 
-// cutPower ends a life: from here on nothing is written and nothing is said.
-func (l *life) cutPower() {
-	l.dying.Do(func() {
-		close(l.off)
-		l.hungUp = l.line.unplug()
-	})
-}
-
-func (l *life) dead() bool {
-	select {
-	case <-l.off:
-		return true
-	default:
-		return false
+// dark closes what lives on power. The caller holds computing.
+func (l *life) dark() error {
+	s := l.supply.Swap(nil)
+	if s == nil {
+		return nil
 	}
+	s.fail()
+	return s.release()
 }
 
-// cut says whether there is no power for the next byte.
-func (l *life) cut() bool {
-	if cut := l.unit.options.Cut; cut != nil && !l.dead() && cut() {
-		l.cutPower()
-	}
-	return l.dead()
-}
-
-// sleep waits, but not beyond the end of the power. A wait ends up to a millisecond late, which the next one makes up for: in a
-// journey there are a hundred.
-func (l *life) sleep(d time.Duration) {
-	end := time.Now().Add(d - l.overslept)
-	select {
-	case <-time.After(time.Until(end)):
-	case <-l.off:
-	}
-	l.overslept = min(time.Since(end), maxOverslept)
-}
-
-// serve carries bytes between line and agent until the power goes.
+// serve carries bytes between line and unit until the line is gone.
 func (l *life) serve() {
 	defer close(l.done)
 	defer func() {
-		l.cutPower()
-		l.err = errors.Join(l.hungUp, l.release())
+		l.hangUp()
+		l.computing.Lock()
+		defer l.computing.Unlock()
+		l.err = errors.Join(l.hungUp, l.lost, l.dark())
 	}()
+	var heard []byte // since the last frame's end
 	for b := make([]byte, 256); ; {
 		n, err := l.line.Read(b)
 		if err != nil {
 			return
 		}
-		l.pace(n)
-		spoiler := l.unit.spoiler.Load()
-		heard, cut := spoiler.hear(b[:n])
-		if cut {
-			return
-		}
-		answer := l.agent.Receive(heard)
-		if l.dead() || len(answer) == 0 {
-			continue
-		}
-		said, cut := spoiler.say(answer)
-		if l.send(said, spoiler.Dribble) != nil || cut {
-			return
+		heard = append(heard, b[:n]...)
+		for {
+			end := bytes.IndexByte(heard, 0) + 1
+			if end == 0 && len(heard) > maxFrame {
+				end = len(heard) // it is none
+			}
+			if end == 0 {
+				break
+			}
+			if !l.take(heard[:end]) {
+				return
+			}
+			heard = heard[end:]
 		}
 	}
 }
 
-// send puts bytes on the line, one at a time with a pause before each if there is a pause.
-func (l *life) send(b []byte, pause time.Duration) error {
-	step := len(b)
-	if pause > 0 {
-		step = 1
+// take gives the unit a frame, and the line its answer. It reports whether the line is still there.
+func (l *life) take(frame []byte) bool {
+	l.computing.Lock()
+	defer l.computing.Unlock()
+	s := l.supply.Load()
+	if s == nil {
+		return true
 	}
-	for ; len(b) > 0; b = b[step:] {
-		l.sleep(pause)
-		l.pace(step)
-		if l.dead() {
-			return errPowerCut
-		}
-		if _, err := l.line.Write(b[:step]); err != nil {
-			return err
-		}
+	plugged := s.take(frame, l.line)
+	if s.failed() {
+		plugged = plugged && l.unit.options.OwnSupply
+		l.lost = errors.Join(l.lost, l.dark())
 	}
-	return nil
-}
-
-// pace waits as long as n bytes take on the line: start bit, eight bits, stop bit.
-func (l *life) pace(n int) {
-	if baud := l.unit.options.Baud; baud > 0 {
-		l.sleep(time.Duration(n) * 10 * time.Second / time.Duration(baud))
-	}
+	return plugged
 }

@@ -3,12 +3,14 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -265,6 +267,101 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A unit with a supply of its own keeps its port without power: it does not answer, and has forgotten the session when the power is back.
+func TestOwnSupply(t *testing.T) {
+	var writes, last atomic.Int64 // bytes written, and after how many the power goes
+	last.Store(math.MaxInt64)
+	var next atomic.Pointer[Fault] // for one frame
+	s := newStation(t, Options{OwnSupply: true, Cut: func() bool { return writes.Add(1) > last.Load() }, Request: func([]byte) Fault {
+		if f := next.Swap(nil); f != nil {
+			return *f
+		}
+		return Fault{}
+	}})
+	for name, off := range map[string]func() error{
+		"from outside": func() error { return s.unit.PowerOff() },
+		"at a request": func() error { next.Store(&Fault{PowerFails: true}); return nil },
+		"at a write":   func() error { last.Store(writes.Load() + 1); return nil },
+	} {
+		if err := s.dial(); err != nil {
+			t.Fatal(err)
+		}
+		s.talk.SetPatience(0.01) // prepare's limit is 15 s
+		if err := off(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.prepare(t.Context()); !errors.Is(err, link.ErrSilent) {
+			t.Errorf("%s: %v", name, err)
+		}
+		last.Store(math.MaxInt64)
+		if err := s.unit.PowerOn(); err != nil {
+			t.Fatal(err)
+		}
+		s.talk.SetPatience(1)
+		var status *link.StatusError
+		if err := s.prepare(t.Context()); !errors.As(err, &status) || status.Status != link.StatusSequence {
+			t.Errorf("%s, power is back: %v", name, err)
+		}
+	}
+	if err := s.dial(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.prepare(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// What Request says is wrong with one frame and its answer alone.
+func TestRequest(t *testing.T) {
+	var mutex sync.Mutex
+	var faults []Fault
+	var frames [][]byte
+	s := newStation(t, Options{Request: func(frame []byte) (f Fault) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		frames = append(frames, bytes.Clone(frame))
+		if len(faults) > 0 {
+			f, faults = faults[0], faults[1:]
+		}
+		return f
+	}})
+	for _, test := range []struct {
+		faults []Fault
+		want   error
+	}{
+		{[]Fault{{Deaf: true}, {Silent: true}}, nil}, // the third try
+		{[]Fault{{Changed: 1}, {Changed: 1000}}, nil},
+		{[]Fault{{Deaf: true}, {Deaf: true}, {Deaf: true}}, link.ErrSilent},
+		{[]Fault{{Changed: 1}, {Changed: 1}, {Changed: 1}}, link.ErrGarbage},
+		{[]Fault{{Delay: 50 * time.Millisecond}}, nil},
+		{[]Fault{{CutAfter: 1}}, link.ErrGone},
+	} {
+		port, err := link.Open(s.port, 115200)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.talk = link.Dial(port)
+		s.talk.SetPatience(0.1)
+		mutex.Lock()
+		faults, frames = test.faults, nil
+		mutex.Unlock()
+		if _, err := s.talk.Hello(t.Context()); !errors.Is(err, test.want) {
+			t.Errorf("%+v: %v, want %v", test.faults, err, test.want)
+		}
+		if waited := s.talk.Waited(); waited < test.faults[0].Delay {
+			t.Errorf("%+v: answered in %v", test.faults, waited)
+		}
+		s.hangUp()
+		mutex.Lock()
+		for _, frame := range frames {
+			if payload, err := link.DecodeFrame(frame); err != nil || !bytes.Equal(frame, frames[0]) {
+				t.Errorf("%x: payload %x, %v", frame, payload, err)
+			}
+		}
+		mutex.Unlock()
 	}
 }
 
