@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 )
@@ -135,6 +136,43 @@ func (b *Bundle) VerifyUnit(o *OrderCertificate, u *UnitCertificate) error {
 		return err
 	}
 	return b.Revoked(u.Serial)
+}
+
+// VerifyPeer judges a unit's certificates as a unit of this product does that has this bundle and has not met the other before: as
+// VerifyUnit, and whether it would pair with it. Errors are those of VerifyUnit, or wrap ErrVerify for a product that this one does
+// not talk to, ErrRevoked for a listed order or range.
+func (b *Bundle) VerifyPeer(o *OrderCertificate, u *UnitCertificate, p *Profile) error {
+	if err := b.VerifyUnit(o, u); err != nil {
+		return err
+	}
+	if !slices.Contains(p.Peers, o.Product) {
+		return fmt.Errorf("%v is product %d, and %q talks to %v: %w", u.Serial, o.Product, p.Name, p.Peers, ErrVerify)
+	}
+	return b.Welcome(o.Name, u.Serial)
+}
+
+// VerifyLink judges a link as a unit does that has this bundle: it has it already, or it follows the newest root. Errors wrap
+// ErrVerify.
+func (b *Bundle) VerifyLink(l *Link) error {
+	if slices.ContainsFunc(b.Links, func(known *Link) bool { return bytes.Equal(known.Object, l.Object) }) {
+		return nil
+	}
+	return l.Verify(b.Newest())
+}
+
+// VerifyList judges a status list as a unit does that has this bundle: it has it already, or the newest root signed it and it is newer.
+// Errors wrap ErrVerify.
+func (b *Bundle) VerifyList(l *StatusList) error {
+	if b.List != nil {
+		if bytes.Equal(b.List.Object, l.Object) {
+			return nil
+		}
+		if l.Root.Epoch() < b.List.Root.Epoch() || l.Root.Epoch() == b.List.Root.Epoch() && l.Number <= b.List.Number {
+			return fmt.Errorf("status list %d of root %d is not newer than list %d of root %d, which is in the bundle: %w",
+				l.Number, l.Root.Epoch(), b.List.Number, b.List.Root.Epoch(), ErrVerify)
+		}
+	}
+	return l.Verify(b.Newest())
 }
 
 // Revoked says whether the status list has a serial number. The error wraps ErrRevoked.

@@ -112,3 +112,50 @@ func TestAdmitOrder(t *testing.T) {
 	wantError(t, "the new order", w.authority.AdmitOrder(two), nil)
 	wantError(t, "another authority's", w.authority.AdmitOrder(other), ErrVerify)
 }
+
+// What follows the bundle, or is in it, is good; what a unit with the bundle would refuse is not.
+func TestBundleJudgesObjects(t *testing.T) {
+	c := newChain(t)
+	b := c.bundle(t, 2)
+	wantError(t, "its own link", b.VerifyLink(b.Links[0]), nil)
+	wantError(t, "the next link", b.VerifyLink(c.link(t, 3)), nil)
+	wantError(t, "another link to root 2", b.VerifyLink(c.link(t, 2, c.order(t, 1, 9))), ErrVerify)
+	wantError(t, "a gap", b.VerifyLink(c.link(t, 4)), ErrVerify)
+	list := func(epoch int, number uint32) *StatusList {
+		l, err := SignStatusList(rand.Reader, c[epoch], c.anchor(epoch), StatusList{Number: number, Serials: []EUI64{EUI64(number)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	wantError(t, "its own list", b.VerifyList(b.List), nil)
+	wantError(t, "a newer list", b.VerifyList(list(2, b.List.Number+1)), nil)
+	wantError(t, "another of its number", b.VerifyList(list(2, b.List.Number)), ErrVerify)
+	wantError(t, "an older list", b.VerifyList(list(2, b.List.Number-1)), ErrVerify)
+	wantError(t, "an older root's list", b.VerifyList(list(1, b.List.Number+1)), ErrVerify)
+	wantError(t, "a later root's list", b.VerifyList(list(3, 0)), ErrVerify)
+	b.List = nil
+	wantError(t, "the first list", b.VerifyList(list(2, 0)), nil)
+	wantError(t, "an older root's first list", b.VerifyList(list(1, 0)), ErrVerify)
+}
+
+func TestVerifyPeer(t *testing.T) {
+	w := newWorks(t)
+	order := w.firstOrder(t, 3)
+	o := order.Certificate
+	u := w.issue(t, order, newKey(t), o.Range.First).Certificate
+	b := w.authority.Bundle
+	stranger := *w.profile
+	stranger.Peers = []uint32{o.Product + 1}
+	wantError(t, "a peer", b.VerifyPeer(o, u, w.profile), nil)
+	wantError(t, "a product that talks to others", b.VerifyPeer(o, u, &stranger), ErrVerify)
+	if err := w.authority.Revoke(rand.Reader, w.root, RevokeRequest{Orders: []uint16{1}}); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, "held", w.authority.VerifyPeer(o, u, w.profile), ErrRevoked)
+	wantError(t, "held, and good", w.authority.VerifyUnit(o, u), nil)
+	if err := w.authority.Revoke(rand.Reader, w.root, RevokeRequest{Serials: []EUI64{u.Serial}}); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, "revoked", w.authority.VerifyPeer(o, u, w.profile), ErrRevoked)
+}

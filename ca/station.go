@@ -18,6 +18,25 @@ func IDCred(u *UnitCertificate, o *OrderCertificate) []byte {
 	return mustEncode(map[int][][]byte{c5c: {u.Raw, o.Raw}})
 }
 
+// idCred is the map of IDCred.
+type idCred struct {
+	Chain [][]byte `cbor:"25,keyasint"`
+}
+
+// ParseIDCred reads what IDCred wrote. No signature is checked: Bundle.VerifyUnit does that. Errors wrap ErrMalformed.
+func ParseIDCred(id []byte) (*UnitCertificate, *OrderCertificate, error) {
+	var v idCred
+	if err := decodeStrict(id, &v); err != nil || len(v.Chain) != 2 {
+		return nil, nil, fmt.Errorf("not {25: [unit, order]}, as a unit shows itself: %w", ErrMalformed)
+	}
+	u, err := ParseUnitCertificate(v.Chain[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	o, err := ParseOrderCertificate(v.Chain[1])
+	return u, o, err
+}
+
 // SignStation makes the certificate that a station shows in the handshake with a unit that is not sealed yet: a unit
 // certificate by the order key over a key that lives as long as the run, with the serial number that no range may contain.
 // So a unit needs no second form to read it, and one that is sealed refuses it by its range. test and now are judged as

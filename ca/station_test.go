@@ -3,6 +3,7 @@ package ca
 import (
 	"bytes"
 	"crypto/rand"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -106,4 +107,41 @@ func TestIDCred(t *testing.T) {
 	if got := IDCred(u, o); !bytes.Equal(got, want) {
 		t.Errorf("%x", got)
 	}
+}
+
+func TestParseIDCred(t *testing.T) {
+	w := newWorks(t)
+	order := w.firstOrder(t, 3)
+	o := order.Certificate
+	u := w.issue(t, order, newKey(t), o.Range.First).Certificate
+	id := IDCred(u, o)
+	unit, parsed, err := ParseIDCred(id)
+	if err != nil || !bytes.Equal(unit.Raw, u.Raw) || !bytes.Equal(parsed.Raw, o.Raw) {
+		t.Fatalf("%+v, %+v, %v", unit, parsed, err)
+	}
+	for name, b := range map[string][]byte{
+		"another label":       slices.Concat([]byte{0xA1, 0x18, 0x18}, id[3:]),
+		"a label more":        slices.Concat([]byte{0xA2}, id[1:], []byte{0x18, 0x1A, 0xF6}),
+		"a unit alone":        slices.Concat([]byte{0xA1, 0x18, 0x19, 0x81, 0x58, byte(len(u.Raw))}, u.Raw),
+		"an order more":       slices.Concat([]byte{0xA1, 0x18, 0x19, 0x83}, id[4:], []byte{0x40}),
+		"a longer head":       slices.Concat([]byte{0xA1, 0x19, 0, 0x19}, id[3:]),
+		"the order first":     slices.Concat([]byte{0xA1, 0x18, 0x19, 0x82, 0x58, byte(len(o.Raw))}, o.Raw, []byte{0x58, byte(len(u.Raw))}, u.Raw),
+		"a certificate alone": u.Raw,
+		"null":                {0xF6},
+	} {
+		_, _, err := ParseIDCred(b)
+		wantError(t, name, err, ErrMalformed)
+	}
+	everyEnd(id, func(name string, b []byte) {
+		_, _, err := ParseIDCred(b)
+		wantError(t, name, err, ErrMalformed)
+	})
+}
+
+// everyEnd gives b cut to every length, and a byte more.
+func everyEnd(b []byte, f func(name string, b []byte)) {
+	for size := range b {
+		f(fmt.Sprintf("cut to %d bytes", size), b[:size])
+	}
+	f("a byte more", append(bytes.Clone(b), 0))
 }

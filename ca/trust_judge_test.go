@@ -62,10 +62,7 @@ func everyBit(b []byte, f func(name string, b []byte)) {
 		changed[bit/8] ^= 0x80 >> (bit % 8)
 		f(fmt.Sprintf("bit %d", bit), changed)
 	}
-	for size := range b {
-		f(fmt.Sprintf("cut to %d bytes", size), b[:size])
-	}
-	f("a byte more", append(bytes.Clone(b), 0))
+	everyEnd(b, f)
 }
 
 // verifyByTitle reads and verifies an object that follows, or is of, this root.

@@ -155,7 +155,7 @@ func TestDocumentJSON(t *testing.T) {
 		"party": partyJSON{}, "message": messageJSON{}, "retired": retiredJSON{}, "fleet": fleetJSON{}, "made fleet": madeJSON{}, "verified fleet": verifiedFleetJSON{}, "refused": refusedJSON{}, "backup": backupJSON{}, "share": shareJSON{}, "restored key": restoredJSON{}, "chip": chipJSON{}, "boards": boardsJSON{}, "board": boardJSON{}, "book": bookJSON{},
 		"simulated meeting": meetJSON{}, "met": metJSON{}, "pairing": pairingJSON{}, "line message": lineMessageJSON{}, "text": textJSON{}, "ceremony": ceremonyJSON{}, "outcome": outcomeJSON{}, "plan": planJSON{}, "begun": fileJSON{}, "trust": trustJSON{},
 		"entry": entryJSON{}, "sum": summaryJSON{}, "verified": verifiedJSON{}, "exported": exportedJSON{}, "findings": findingsJSON{},
-		"double": doubleJSON{}, "record": recordJSON{}, "good": goodJSON{}, "token": hsm.TokenInfo{}, "public key": hsm.PublicKey{},
+		"double": doubleJSON{}, "record": recordJSON{}, "good": goodJSON{}, "good object": goodObjectJSON{}, "token": hsm.TokenInfo{}, "public key": hsm.PublicKey{},
 		"status list": listJSON{}, "update": updateJSON{}, "root": rootJSON{},
 		"report": hsm.Report{}, "trait": hsm.Trait{}, "check": hsm.Check{}, "figures": hsm.Figures{}, "rate": hsm.Rate{}, "version": versionJSON{},
 	}

@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"fmt"
 	"math/big"
 	"unsafe"
@@ -40,11 +41,20 @@ func Judge(anchorHash [32]byte, product uint32, b Birth) error {
 
 // judgeLater is Judge of a unit that is told more than its anchor, which it keeps.
 func judgeLater(image Image, b Birth) error {
-	t, err := NewTrust(image, scratch(bytes.Repeat([]byte{0xFF}, C.BM_FLASH_PAGES*scratchPage)))
+	t, err := believer(image, b)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
+	return t.Birth(b)
+}
+
+// believer is a unit that has the anchor, the links and the list of a birth, to be closed. An error is what it does not take of them.
+func believer(image Image, b Birth) (*Trust, error) {
+	t, err := NewTrust(image, scratch(bytes.Repeat([]byte{0xFF}, C.BM_FLASH_PAGES*scratchPage)))
+	if err != nil {
+		return nil, err
+	}
 	err = t.Anchor(b.Anchor)
 	for _, link := range b.Links {
 		if err == nil {
@@ -55,9 +65,54 @@ func judgeLater(image Image, b Birth) error {
 		err = t.List(b.List)
 	}
 	if err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// asked gives the opinion of a unit with this image, whose anchor is the birth's, that has the birth's anchor, links and list: a Check
+// or a Status.
+func asked(image Image, b Birth, ask func(*Trust) error) error {
+	if len(b.Anchor) != C.BM_ANCHOR_SIZE {
+		return fmt.Errorf("ask a unit: anchor of %d bytes, not %d", len(b.Anchor), C.BM_ANCHOR_SIZE)
+	}
+	image.AnchorHash = sha256.Sum256(b.Anchor)
+	t, err := believer(image, b)
+	if err != nil {
 		return err
 	}
-	return t.Birth(b)
+	defer t.Close()
+	return ask(t)
+}
+
+// JudgePeer gives the opinion of a unit that talks to these products, by its own code, on a peer that shows id = {25: [unit, order]}: nil,
+// or the first Check that does not hold. It has the anchor, the links and the list of the birth, the anchor in its image.
+func JudgePeer(b Birth, peers []uint32, id []byte) error {
+	return asked(Image{Peers: peers}, b, func(t *Trust) error {
+		_, err := t.Peer(id, false)
+		return err
+	})
+}
+
+// JudgeLink gives the opinion of such a unit on a link: nil, if it has it or takes it, or a Status.
+func JudgeLink(b Birth, link []byte) error {
+	return asked(Image{}, b, func(t *Trust) error { return t.Link(link) })
+}
+
+// JudgeList gives its opinion on a status list.
+func JudgeList(b Birth, list []byte) error {
+	return asked(Image{}, b, func(t *Trust) error {
+		if bytes.Equal(t.Stored(0), list) {
+			return nil // which ErrState would say
+		}
+		return t.List(list)
+	})
+}
+
+// JudgeRelease gives the opinion of the unit of this serial number, whose pairing has this generation, on a release.
+func JudgeRelease(b Birth, serial [8]byte, generation uint32, release []byte) error {
+	return asked(Image{}, b, func(t *Trust) error { return t.Release(serial, generation, release) })
 }
 
 const scratchPage = 2048 // bytes, as a unit's
