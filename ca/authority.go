@@ -207,7 +207,7 @@ func Load(folder string) (*Authority, error) {
 		return nil, fmt.Errorf("authority in %s: %w", folder, err)
 	}
 	var y authorityYAML
-	if err := decodeYAML(text, &y); err != nil {
+	if err := DecodeYAML(text, &y); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", path, err, ErrMalformed)
 	}
 	if y.Schema != authoritySchema {

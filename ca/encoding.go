@@ -45,8 +45,9 @@ func decodeStrict(b []byte, v any) error {
 	return nil
 }
 
-// decodeYAML reads one YAML document. Unknown and repeated fields are errors, as is a second document.
-func decodeYAML(text []byte, v any) error {
+// DecodeYAML reads one YAML document into v, as people's files are read: unknown and repeated fields are errors, as is a second
+// document. Whoever calls it says that its errors are ErrMalformed, and of what.
+func DecodeYAML(text []byte, v any) error {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(v); err != nil {

@@ -59,7 +59,7 @@ func (p *Profile) parse() error {
 	if len(p.text) > maxProfile {
 		return fmt.Errorf("%d bytes, at most %d", len(p.text), maxProfile)
 	}
-	if err := decodeYAML(p.text, p); err != nil {
+	if err := DecodeYAML(p.text, p); err != nil {
 		return err
 	}
 	if err := p.check(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/templates"
@@ -156,14 +153,9 @@ func readInput(path string) ([]byte, error) {
 }
 
 func parsePlan(text []byte, read func(name string) ([]byte, error)) (*Plan, error) {
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
 	p := &Plan{inputs: map[string][]byte{}}
-	if err := d.Decode(p); err != nil {
+	if err := ca.DecodeYAML(text, p); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ca.ErrMalformed)
-	}
-	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("a second document follows the first: %w", ca.ErrMalformed)
 	}
 	if p.Schema != schema {
 		return nil, fmt.Errorf("birthmark: %q, want %q: %w", p.Schema, schema, ca.ErrMalformed)
