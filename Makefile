@@ -2,7 +2,7 @@
 
 BUILD := build
 
-.PHONY: all build demo test asan lib firmware demo-board powercut hsmfaults psa lint nocgo size bench fuzz proofs ct coverage release clean
+.PHONY: all build demo test asan lib firmware demo-board powercut hsmfaults psa lint nocgo size bench fuzz proofs ct coverage release image clean
 
 all: build
 
@@ -94,6 +94,11 @@ fuzz:
 release:
 	scripts/bootstrap release
 	scripts/release $(BUILD)/release
+
+# The container image, built twice and tried, without an engine; BASES=debian: also without a registry.
+image:
+	scripts/bootstrap image
+	scripts/image
 
 clean:
 	rm -rf $(BUILD)
