@@ -1,47 +1,64 @@
-/* A field element is 16 limbs of 16 bits, least significant first, below p = 2^256 - 2^224 + 2^192 + 2^96 - 1
+/* A field element is limbs of 16 bits, least significant first, below p = 2^256 - 2^224 + 2^192 + 2^96 - 1
  * (SP 800-186, 3.2.1.3). A Cortex-M0+ multiplies 32 by 32 to 32 bits, which is a product of two limbs, and the powers of
- * two in p lie on limb boundaries, so that reduction only adds whole limbs. */
+ * two in p lie on limb boundaries, so that reduction only adds whole limbs. With limbs of 32 bits,
+ * BM_CONFIG_LONG_MULTIPLY, all of that holds where the processor multiplies to 64 bits. */
 #include "internal.h"
 
-enum { LIMBS = 16 };
+#ifdef BM_CONFIG_LONG_MULTIPLY
+typedef uint32_t limb;
+typedef uint64_t unsigned_sum; /* of a product of two limbs and two limbs */
+typedef int64_t signed_sum;
+#define LIMBS_OF(low, high) (uint32_t)(high) << 16 | (low)
+#define ONE_COPY
+#else /* as a Cortex-M0+ has it */
+typedef uint16_t limb;
+typedef uint32_t unsigned_sum;
+typedef int32_t signed_sum;
+#define LIMBS_OF(low, high) low, high
+#define ONE_COPY BM_NOINLINE /* of fold, which is slower and saves flash */
+#endif
 
-typedef uint16_t element[LIMBS];
+enum { LIMB_SIZE = sizeof(limb), LIMB_BITS = 8 * LIMB_SIZE, LIMBS = 32 / LIMB_SIZE };
+#define LIMB_MASK ((limb)-1)
+
+typedef limb element[LIMBS];
 
 /* A product, or any sum of limbs, before reduction; each function below works in the caller's one. */
-typedef int32_t wide[2 * LIMBS];
+typedef signed_sum wide[2 * LIMBS];
 
-static const element curve_b = {0x604b, 0x27d2, 0x3c3e, 0x3bce, 0xb0f6, 0xcc53, 0x06b0, 0x651d,
-                                0x86bc, 0x7698, 0xbd55, 0xb3eb, 0x93e7, 0xaa3a, 0x35d8, 0x5ac6};
+static const element curve_b = {LIMBS_OF(0x604b, 0x27d2), LIMBS_OF(0x3c3e, 0x3bce), LIMBS_OF(0xb0f6, 0xcc53),
+                                LIMBS_OF(0x06b0, 0x651d), LIMBS_OF(0x86bc, 0x7698), LIMBS_OF(0xbd55, 0xb3eb),
+                                LIMBS_OF(0x93e7, 0xaa3a), LIMBS_OF(0x35d8, 0x5ac6)};
 
 /* Add n times 2^224 - 2^192 - 2^96 + 1, which is 2^256 modulo p, with t as limb 0. */
-static BM_NOINLINE void fold(int32_t *t, int32_t n)
+static ONE_COPY void fold(signed_sum *t, signed_sum n)
 {
-    t[14] += n;
-    t[12] -= n;
-    t[6] -= n;
+    t[224 / LIMB_BITS] += n;
+    t[192 / LIMB_BITS] -= n;
+    t[96 / LIMB_BITS] -= n;
     t[0] += n;
 }
 
-/* Fold n in, bring the low limbs to 16 bits each, and return what is left above them. */
-static int32_t carry(wide t, int32_t n)
+/* Fold n in, bring the low limbs to their bits, and return what is left above them. */
+static signed_sum carry(wide t, signed_sum n)
 {
     fold(t, n);
     n = 0;
     for (unsigned i = 0; i < LIMBS; i++) {
         n += t[i];
-        t[i] = n & 0xffff;
-        n >>= 16; /* gcc and clang shift arithmetically */
+        t[i] = n & LIMB_MASK;
+        n >>= LIMB_BITS; /* gcc and clang shift arithmetically */
     }
     return n;
 }
 
-/* out = t modulo p. The low limbs come below 2^19 in size, the high ones below 2^16. */
+/* out = t modulo p. The low limbs come below 8 times a limb's 2^16 or 2^32 in size, the high ones below once that. */
 static void reduce(element out, wide t)
 {
-    int32_t n = 0;
+    signed_sum n = 0;
 
     for (unsigned i = LIMBS; i-- > 0;) {
-        fold(t + i, t[i + LIMBS]); /* sums stay below 2^23 */
+        fold(t + i, t[i + LIMBS]); /* sums stay below 128 times it */
     }
     /* What is left above falls to at most 2^7, then 1, then 0 in size. */
     for (unsigned round = 0; round < 3; round++) {
@@ -52,7 +69,7 @@ static void reduce(element out, wide t)
         (void)carry(t, -1);
     }
     for (unsigned i = 0; i < LIMBS; i++) {
-        out[i] = (uint16_t)t[i];
+        out[i] = (limb)t[i];
     }
 }
 
@@ -62,13 +79,13 @@ static void multiply(wide t, const element a, const element b)
         t[i] = 0;
     }
     for (unsigned i = 0; i < LIMBS; i++) {
-        uint32_t sum = 0;
+        unsigned_sum sum = 0;
         for (unsigned j = 0; j < LIMBS; j++) {
-            sum += (uint32_t)t[i + j] + (uint32_t)a[j] * b[i]; /* at most 2^32 - 1 */
-            t[i + j] = (int32_t)(sum & 0xffff);
-            sum >>= 16;
+            sum += (unsigned_sum)t[i + j] + (unsigned_sum)a[j] * b[i]; /* at most all ones */
+            t[i + j] = (signed_sum)(sum & LIMB_MASK);
+            sum >>= LIMB_BITS;
         }
-        t[i + LIMBS] = (int32_t)sum;
+        t[i + LIMBS] = (signed_sum)sum;
     }
 }
 
@@ -85,7 +102,7 @@ static void curve(element out, const element x, wide t)
     product(out, x, x, t);
     multiply(t, out, x);
     for (unsigned i = 0; i < LIMBS; i++) {
-        t[i] += curve_b[i] - 3 * x[i];
+        t[i] += curve_b[i] - 3 * (signed_sum)x[i];
     }
     reduce(out, t);
 }
@@ -122,7 +139,7 @@ static void root(element y, const element square, wide t)
 static void negate(element y, wide t)
 {
     for (unsigned i = 0; i < LIMBS; i++) {
-        t[i] = -y[i];
+        t[i] = -(signed_sum)y[i];
         t[i + LIMBS] = 0;
     }
     reduce(y, t);
@@ -131,8 +148,8 @@ static void negate(element y, wide t)
 /* 1 if the number is below p, else 0. */
 static int load(element out, const uint8_t bytes[32], wide t)
 {
-    for (unsigned i = 0; i < LIMBS; i++) {
-        out[i] = (uint16_t)(bytes[30 - 2 * i] << 8 | bytes[31 - 2 * i]);
+    for (unsigned i = LIMBS; i-- > 0; bytes += LIMB_SIZE) {
+        out[i] = (limb)bm_get(bytes, LIMB_SIZE);
         t[i] = out[i];
     }
     return carry(t, 1) == 0;
@@ -156,8 +173,9 @@ int bm_p256_recover(uint8_t key[BM_KEY_SIZE], const uint8_t compressed[BM_COMPRE
         negate(y, t); /* no point has y = 0: the curve's order is odd */
     }
     bm_copy(key, compressed + 1, 32);
-    for (unsigned i = 0; i < LIMBS; i++) {
-        bm_put(key + 62 - 2 * i, 2, y[i]);
+    key += 32;
+    for (unsigned i = LIMBS; i-- > 0; key += LIMB_SIZE) {
+        bm_put(key, LIMB_SIZE, y[i]);
     }
     return BM_OK;
 }

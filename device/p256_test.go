@@ -26,24 +26,35 @@ func compress(key []byte) []byte {
 	return append([]byte{2 | key[63]&1}, key[:32]...)
 }
 
-// agree compares both on one compressed point and returns what they say.
+// agree compares all on one compressed point and returns what they say.
 func agree(t *testing.T, compressed []byte) []byte {
 	t.Helper()
 	want := recoverAsGo(compressed)
 	got, err := recoverKey(compressed)
-	if (err != nil) != (want == nil) || !bytes.Equal(got, want) {
-		t.Fatalf("%x: %x (%v), not %x", compressed, got, err, want)
+	short, shortErr := shortRecover(compressed)
+	if (err != nil) != (want == nil) || !bytes.Equal(got, want) || (shortErr != nil) != (want == nil) || !bytes.Equal(short, want) {
+		t.Fatalf("%x: %x (%v) and %x (%v), not %x", compressed, got, err, short, shortErr, want)
 	}
 	if err != nil {
 		return nil
 	}
-	if err := checkKey(got); err != nil {
+	if !onCurve(t, got) {
 		t.Fatalf("%x: recovered, but not on the curve", compressed)
 	}
 	if !bytes.Equal(compress(got), compressed) {
 		t.Fatalf("%x: compresses to %x", compressed, compress(got))
 	}
 	return got
+}
+
+// onCurve is what both widths of limbs say.
+func onCurve(t *testing.T, key []byte) bool {
+	t.Helper()
+	long, short := checkKey(key), shortCheck(key)
+	if (long == nil) != (short == nil) {
+		t.Fatalf("%x: limbs of 32 bits say %v, of 16 %v", key, long, short)
+	}
+	return long == nil
 }
 
 func TestRecover(t *testing.T) {
@@ -99,7 +110,7 @@ func TestRecoverRefusesOtherForms(t *testing.T) {
 	}
 }
 
-// checkKey knows nothing of recovery: a wrong y, the other y, p added to a coordinate.
+// The check knows nothing of recovery: a wrong y, the other y, p added to a coordinate.
 func TestCheckKey(t *testing.T) {
 	p := elliptic.P256().Params().P
 	x := big.NewInt(5) // small, so that x + p has 256 bits
@@ -126,14 +137,14 @@ func TestCheckKey(t *testing.T) {
 	}
 	for _, test := range tests {
 		b := append(test.x.FillBytes(make([]byte, 32)), test.y.FillBytes(make([]byte, 32))...)
-		if err := checkKey(b); (err == nil) != test.good {
-			t.Errorf("%s: %v", test.name, err)
+		if good := onCurve(t, b); good != test.good {
+			t.Errorf("%s: %v", test.name, good)
 		}
 	}
 	for bit := range 8 * len(key) {
 		flipped := bytes.Clone(key)
 		flipped[bit/8] ^= 1 << (bit % 8)
-		if checkKey(flipped) == nil {
+		if onCurve(t, flipped) {
 			t.Errorf("bit %d flipped: accepted", bit)
 		}
 	}
@@ -165,7 +176,7 @@ func TestWycheproofPoints(t *testing.T) {
 			case 65:
 				full++
 				_, err := ecdh.P256().NewPublicKey(public)
-				if (err == nil) != valid || (checkKey(public[1:]) == nil) != valid {
+				if (err == nil) != valid || onCurve(t, public[1:]) != valid {
 					t.Errorf("test %d: not %s", test.ID, test.Result)
 				}
 				if valid && !bytes.Equal(agree(t, compress(public[1:])), public[1:]) {
