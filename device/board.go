@@ -1,5 +1,7 @@
 package device
 
+import "bytes"
+
 // Image is what a firmware image is built with (struct bm_image): `birthmark ca bundle --c` writes it for a real unit.
 type Image struct {
 	AnchorHash   [32]byte // SHA-256 of the first anchor
@@ -23,6 +25,30 @@ type Flash interface {
 	Read(page, offset int, out []byte) error
 	Program(page, offset int, data []byte) error
 	Erase(page int) error
+}
+
+// NewFlash gives a blank flash in memory, of pages in which all fits that the formats allow.
+func NewFlash() Flash { return memory(bytes.Repeat([]byte{0xFF}, 3*memoryPage)) }
+
+const memoryPage = 2048 // bytes
+
+type memory []byte
+
+func (m memory) PageSize() int { return memoryPage }
+
+func (m memory) Read(page, offset int, out []byte) error {
+	copy(out, m[page*memoryPage+offset:])
+	return nil
+}
+
+func (m memory) Program(page, offset int, data []byte) error {
+	copy(m[page*memoryPage+offset:], data)
+	return nil
+}
+
+func (m memory) Erase(page int) error {
+	copy(m[page*memoryPage:][:memoryPage], bytes.Repeat([]byte{0xFF}, memoryPage))
+	return nil
 }
 
 // Debug is the board's debug port. Close closes it for ever if it can; Closed says whether it did.

@@ -21,10 +21,13 @@ int bm_handshake_sign(void *user, const_byte *digest, uint8_t *signature);
 int bm_handshake_verify(void *user, const_byte *key, const_byte *digest, const_byte *signature);
 int bm_handshake_ephemeral(void *user, uint8_t *key);
 int bm_handshake_ecdh(void *user, int own, const_byte *peer, uint8_t *secret);
+int bm_handshake_aes(void *user, const_byte *key, uint8_t *block);
 */
 import "C"
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -57,6 +60,7 @@ type handshakePort interface {
 	verify(key, digest, signature []byte) error // ErrAuth for a signature that does not hold
 	ephemeral(key []byte) error
 	ecdh(ephemeral bool, peer, secret []byte) error
+	aes(key, block []byte) error
 }
 
 // NewHandshake begins a handshake. ErrState means that the keys cannot do what config asks for, or that no such suite is built
@@ -71,12 +75,11 @@ func NewHandshake(role Role, config HandshakeConfig) (*Handshake, error) {
 	if config.Identity == nil || config.Resolve == nil {
 		return nil, errors.New("start handshake: no identity or no resolver")
 	}
-	identity, err := config.Identity.ECDH()
-	if err != nil || identity.Curve() != ecdh.P256() {
+	if config.Identity.Curve != elliptic.P256() {
 		return nil, errors.New("start handshake: the identity is no P-256 key")
 	}
 	h := &Handshake{
-		port:    &softwareKeys{signer: config.Identity, identity: identity, make: config.Ephemeral},
+		port:    &softwareKeys{identity: config.Identity, make: config.Ephemeral},
 		resolve: config.Resolve,
 		room:    160 + len(config.ID) + len(config.Suites) + len(config.Connection),
 	}
@@ -92,7 +95,7 @@ func NewHandshake(role Role, config HandshakeConfig) (*Handshake, error) {
 		verify:         (*[0]byte)(C.bm_handshake_verify),
 		ephemeral:      (*[0]byte)(C.bm_handshake_ephemeral),
 		ecdh:           (*[0]byte)(C.bm_handshake_ecdh),
-		aes:            (*[0]byte)(C.bm_aes128),
+		aes:            (*[0]byte)(C.bm_handshake_aes),
 		key_usage:      C.BM_DIGITAL_SIGNATURE,
 		ephemeral_uses: 255,
 	}
@@ -225,10 +228,12 @@ func (h *Handshake) Close() {
 
 // softwareKeys is a port whose keys are Go's.
 type softwareKeys struct {
-	signer   *ecdsa.PrivateKey
-	identity *ecdh.PrivateKey
+	identity *ecdsa.PrivateKey
 	make     func() (*ecdh.PrivateKey, error)
 	own      *ecdh.PrivateKey // the ephemeral one
+
+	cipher    cipher.Block // under cipherKey
+	cipherKey [C.BM_AES_KEY_SIZE]byte
 }
 
 func (k *softwareKeys) random(number []byte) error {
@@ -237,12 +242,15 @@ func (k *softwareKeys) random(number []byte) error {
 }
 
 func (k *softwareKeys) publicKey(key []byte) error {
-	copy(key, k.identity.PublicKey().Bytes()[1:])
-	return nil
+	public, err := k.identity.PublicKey.Bytes()
+	if err == nil {
+		copy(key, public[1:])
+	}
+	return err
 }
 
 func (k *softwareKeys) sign(digest, signature []byte) error {
-	r, s, err := ecdsa.Sign(rand.Reader, k.signer, digest)
+	r, s, err := ecdsa.Sign(rand.Reader, k.identity, digest)
 	if err != nil {
 		return err
 	}
@@ -275,10 +283,12 @@ func (k *softwareKeys) ephemeral(key []byte) (err error) {
 	return err
 }
 
-func (k *softwareKeys) ecdh(ephemeral bool, peer, secret []byte) error {
-	own := k.identity
-	if ephemeral {
-		own = k.own
+func (k *softwareKeys) ecdh(ephemeral bool, peer, secret []byte) (err error) {
+	own := k.own
+	if !ephemeral {
+		if own, err = k.identity.ECDH(); err != nil {
+			return err
+		}
 	}
 	public, err := ecdh.P256().NewPublicKey(append([]byte{4}, peer...))
 	if err != nil {
@@ -287,6 +297,18 @@ func (k *softwareKeys) ecdh(ephemeral bool, peer, secret []byte) error {
 	shared, err := own.ECDH(public)
 	copy(secret, shared)
 	return err
+}
+
+// aes is the processor's own where it has one: crypto/aes. A key is that of many blocks on end.
+func (k *softwareKeys) aes(key, block []byte) (err error) {
+	if k.cipher == nil || k.cipherKey != [C.BM_AES_KEY_SIZE]byte(key) {
+		if k.cipher, err = aes.NewCipher(key); err != nil {
+			return err
+		}
+		copy(k.cipherKey[:], key)
+	}
+	k.cipher.Encrypt(block, block)
+	return nil
 }
 
 // The calls of the library. What C hands in lives as long as the call, and nothing here keeps it.
@@ -359,4 +381,10 @@ func bm_handshake_ecdh(user unsafe.Pointer, own C.int, peer *C.const_byte, secre
 	h := handshakeOf(user)
 	return h.answer(h.port.ecdh(own == C.BM_KEY_EPHEMERAL, unsafe.Slice((*byte)(peer), C.BM_KEY_SIZE),
 		unsafe.Slice((*byte)(secret), 32)), ErrPort)
+}
+
+//export bm_handshake_aes
+func bm_handshake_aes(user unsafe.Pointer, key *C.const_byte, block *C.uint8_t) C.int {
+	h := handshakeOf(user)
+	return h.answer(h.port.aes(unsafe.Slice((*byte)(key), C.BM_AES_KEY_SIZE), unsafe.Slice((*byte)(block), C.BM_AES_BLOCK_SIZE)), ErrPort)
 }

@@ -51,20 +51,11 @@ func judgeLater(image Image, b Birth) error {
 
 // believer is a unit that has the anchor, the links and the list of a birth, to be closed. An error is what it does not take of them.
 func believer(image Image, b Birth) (*Trust, error) {
-	t, err := NewTrust(image, scratch(bytes.Repeat([]byte{0xFF}, C.BM_FLASH_PAGES*scratchPage)))
+	t, err := NewTrust(image, NewFlash())
 	if err != nil {
 		return nil, err
 	}
-	err = t.Anchor(b.Anchor)
-	for _, link := range b.Links {
-		if err == nil {
-			err = t.Link(link)
-		}
-	}
-	if err == nil && b.List != nil {
-		err = t.List(b.List)
-	}
-	if err != nil {
+	if err := t.Learn(b.Anchor, b.Links, b.List); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -113,28 +104,6 @@ func JudgeList(b Birth, list []byte) error {
 // JudgeRelease gives the opinion of the unit of this serial number, whose pairing has this generation, on a release.
 func JudgeRelease(b Birth, serial [8]byte, generation uint32, release []byte) error {
 	return asked(Image{}, b, func(t *Trust) error { return t.Release(serial, generation, release) })
-}
-
-const scratchPage = 2048 // bytes, as a unit's
-
-// scratch is a flash in memory.
-type scratch []byte
-
-func (s scratch) PageSize() int { return scratchPage }
-
-func (s scratch) Read(page, offset int, out []byte) error {
-	copy(out, s[page*scratchPage+offset:])
-	return nil
-}
-
-func (s scratch) Program(page, offset int, data []byte) error {
-	copy(s[page*scratchPage+offset:], data)
-	return nil
-}
-
-func (s scratch) Erase(page int) error {
-	copy(s[page*scratchPage:][:scratchPage], bytes.Repeat([]byte{0xFF}, scratchPage))
-	return nil
 }
 
 // trust calls bm_trust for an image of this anchor hash and product.

@@ -80,6 +80,20 @@ func (t *Trust) Anchor(anchor []byte) error {
 	return verdict(C.bm_installed_write_anchor(&t.c.port, (*C.uint8_t)(p)))
 }
 
+// Learn stores all that a bundle has: the first anchor, the links from it, lowest first, and the status list; nil: none.
+func (t *Trust) Learn(anchor []byte, links [][]byte, list []byte) error {
+	err := t.Anchor(anchor)
+	for _, link := range links {
+		if err == nil {
+			err = t.Link(link)
+		}
+	}
+	if err == nil && list != nil {
+		err = t.List(list)
+	}
+	return err
+}
+
 // Birth judges what the unit is given at its birth.
 func (t *Trust) Birth(b Birth) error {
 	return verdict(birth(&t.c.port, &t.c.image, b))
