@@ -260,17 +260,25 @@ func (m *Meeting) verdict(l *line) error {
 	}
 	e := l.events[refused]
 	by, of := m.Parties[e.end], m.Parties[1-e.end]
-	why, kind := e.Reason.String(), ErrNotGenuine
+	kind := ErrNotGenuine
 	switch {
-	case e.Reason == device.PeerReason(device.ErrAuth):
-		why = "it does not prove that it has the key of its certificate"
-	case of.Impostor != Nobody:
+	case e.Reason == noProof || of.Impostor != Nobody:
 	case e.Reason == device.PeerStranger || e.Reason == device.PeerNotAllowed || e.Reason == device.PeerReason(device.CheckHeld):
 		kind = ErrNotPaired
 	case e.Reason < 0:
 		kind = ErrSilent
 	}
-	return fmt.Errorf("%s refuses %v: %s: %w", by.Name, of, why, kind)
+	return fmt.Errorf("%s refuses %v: %s: %w", by.Name, of, inWords(e.Reason), kind)
+}
+
+const noProof = device.PeerReason(device.ErrAuth)
+
+// inWords says why a unit was refused.
+func inWords(why device.PeerReason) string {
+	if why == noProof {
+		return "it does not prove that it has the key of its certificate"
+	}
+	return why.String()
 }
 
 // secondhand are the reasons of a unit that had to give up because the other one did.

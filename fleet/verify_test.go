@@ -90,6 +90,11 @@ func TestVerify(t *testing.T) {
 // revoke puts a unit onto the status list of the fleet's authority, made once more.
 func revoke(t *testing.T, r MakeRequest, serial ca.EUI64) *ca.Bundle {
 	t.Helper()
+	return revokeAll(t, r, ca.RevokeRequest{Serials: []ca.EUI64{serial}})
+}
+
+func revokeAll(t *testing.T, r MakeRequest, list ca.RevokeRequest) *ca.Bundle {
+	t.Helper()
 	r.Out = filepath.Join(t.TempDir(), "fleet")
 	mustMake(t, r)
 	f, err := Open(r.Out)
@@ -104,7 +109,7 @@ func revoke(t *testing.T, r MakeRequest, serial ca.EUI64) *ca.Bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Revoke(nil, root, ca.RevokeRequest{Serials: []ca.EUI64{serial}}); err != nil {
+	if err := a.Revoke(nil, root, list); err != nil {
 		t.Fatal(err)
 	}
 	b, err := a.Publish()
