@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/birthmark/birthmark/fleet"
 	"github.com/birthmark/birthmark/hsm"
 	"github.com/birthmark/birthmark/provision"
 )
@@ -152,7 +153,7 @@ func TestDocumentJSON(t *testing.T) {
 	objects := map[string]any{
 		"authority": authorityJSON{}, "order": orderJSON{}, "station": stationJSON{}, "ready": readyJSON{}, "capture": captureJSON{}, "captured": capturedJSON{}, "unit": unitJSON{},
 		"receipt": provision.Receipt{}, "inspection": inspectionJSON{}, "meeting": meetingJSON{},
-		"party": partyJSON{}, "message": messageJSON{}, "retired": retiredJSON{}, "fleet": fleetJSON{}, "made fleet": madeJSON{}, "verified fleet": verifiedFleetJSON{}, "refused": refusedJSON{}, "backup": backupJSON{}, "share": shareJSON{}, "restored key": restoredJSON{}, "chip": chipJSON{}, "boards": boardsJSON{}, "board": boardJSON{}, "book": bookJSON{},
+		"party": partyJSON{}, "message": messageJSON{}, "retired": retiredJSON{}, "fleet": fleetJSON{}, "control answer": fleet.Answer{}, "served unit": fleet.UnitState{}, "fault": fleet.FaultState{}, "made fleet": madeJSON{}, "verified fleet": verifiedFleetJSON{}, "refused": refusedJSON{}, "backup": backupJSON{}, "share": shareJSON{}, "restored key": restoredJSON{}, "chip": chipJSON{}, "boards": boardsJSON{}, "board": boardJSON{}, "book": bookJSON{},
 		"simulated meeting": meetJSON{}, "met": metJSON{}, "pairing": pairingJSON{}, "line message": lineMessageJSON{}, "text": textJSON{}, "ceremony": ceremonyJSON{}, "outcome": outcomeJSON{}, "plan": planJSON{}, "begun": fileJSON{}, "trust": trustJSON{},
 		"entry": entryJSON{}, "sum": summaryJSON{}, "verified": verifiedJSON{}, "exported": exportedJSON{}, "findings": findingsJSON{},
 		"double": doubleJSON{}, "record": recordJSON{}, "good": goodJSON{}, "good object": goodObjectJSON{}, "token": hsm.TokenInfo{}, "public key": hsm.PublicKey{},

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,6 +64,7 @@ func stories(t *testing.T, dir string) testscript.Params {
 			"exits":   exits,
 			"exited":  exited,
 			"hears":   hears,
+			"control": control,
 			"occupy":  occupy,
 			"unit":    wrongUnit,
 			"vector":  vector,
@@ -255,6 +258,23 @@ func hears(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("birthmark %s has not said %q:\n%s", command, pattern, lastRecord(ts, command))
+}
+
+// control SOCKET LINE PATTERN says a line at a control socket, and wants an answer that the pattern matches.
+func control(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: control SOCKET LINE PATTERN")
+	}
+	socket, err := net.Dial("unix", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer socket.Close()
+	_, err = fmt.Fprintln(socket, args[1])
+	ts.Check(err)
+	answer, err := bufio.NewReader(socket).ReadString('\n')
+	ts.Check(err)
+	if !regexp.MustCompile(args[2]).MatchString(answer) {
+		ts.Fatalf("%s: got %swant %s", args[1], answer, args[2])
+	}
 }
 
 // occupy PORT opens a port as another program would, until the story ends.

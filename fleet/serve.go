@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/birthmark/birthmark/device"
 	"github.com/birthmark/birthmark/link/sim"
@@ -31,13 +32,18 @@ type Request struct {
 	IOKey     bool    // the chips encrypt what ECDH gives
 	TimeScale float64 // chip's execution times: 1 as in the data sheet, 0 none
 	Baud      int     // pace of the line, bits a second; 0 = as fast as it goes
+
+	Plan    *Plan                    // what goes wrong with them; nil: nothing
+	Control string                   // a Unix socket of this name takes commands while the units answer; "": none
+	Watch   func(port, event string) // told of each fault that strikes, and what is back, one at a time
 }
 
 // Serve runs simulated units on pseudo-terminals. ready gets the ports once all units have power; the units answer until
 // the context ends, which is no error. Before it returns, every unit is unplugged; their files stay, and the next Serve on
 // the same folder goes on with the same units.
 //
-// Errors wrap ErrRange, device.ErrNoCgo, or what the system says about a unit's files or terminal.
+// Errors wrap ErrRange, also of a plan that names units which are not there, device.ErrNoCgo, fs.ErrExist or syscall.EAGAIN where the
+// socket's name is taken, or what the system says about a unit's files or terminal.
 func Serve(ctx context.Context, r Request, ready func(ports []string)) (err error) {
 	if r.Units < 1 || r.Units > MaxUnits {
 		return fmt.Errorf("%d units, want 1 to %d: %w", r.Units, MaxUnits, ErrRange)
@@ -45,24 +51,33 @@ func Serve(ctx context.Context, r Request, ready func(ports []string)) (err erro
 	if err := checkPace(r.TimeScale, r.Baud); err != nil {
 		return err
 	}
-	var ports []string
-	for i := range r.Units {
-		u, startErr := sim.Start(sim.Options{
-			Dir:       r.Dir,
-			Index:     i + 1,
-			TimeScale: r.TimeScale,
-			Baud:      r.Baud,
-			Image:     device.Image{AnchorHash: r.Anchor, FirmwareHash: r.Firmware, Product: r.Product, Peers: r.Peers, IOKey: r.IOKey},
-		})
-		if startErr != nil {
-			return startErr
+	j := newJig(r)
+	if r.Plan != nil {
+		for i, f := range r.Plan.Faults {
+			if _, err := j.arm(f); err != nil {
+				return fmt.Errorf("fault plan, entry %d: %w", i+1, err)
+			}
 		}
-		defer func() { err = errors.Join(err, u.Close()) }()
-		ports = append(ports, u.Port())
+	}
+	var ports []string
+	for _, s := range j.seats {
+		if err := s.start(); err != nil {
+			return errors.Join(err, j.close())
+		}
+		ports = append(ports, s.unit.Port())
+	}
+	defer func() { err = errors.Join(err, j.close()) }()
+	if r.Control == "" {
+		ready(ports)
+		<-ctx.Done()
+		return nil
+	}
+	l, err := sim.Listen(r.Control)
+	if err != nil {
+		return err
 	}
 	ready(ports)
-	<-ctx.Done()
-	return nil
+	return j.control(ctx, l)
 }
 
 func checkPace(scale float64, baud int) error {
@@ -70,4 +85,78 @@ func checkPace(scale float64, baud int) error {
 		return fmt.Errorf("pace of %d bits a second and time scale %v, want a pace of 0 or more and a scale from 0 to %d: %w", baud, scale, maxTimeScale, ErrRange)
 	}
 	return nil
+}
+
+// jig is what the units of a fleet are served in.
+type jig struct {
+	seats []*seat
+	seed  string
+	mutex sync.Mutex // one command at a time
+	armed int        // faults so far, each of which draws for itself
+}
+
+func newJig(r Request) *jig {
+	j := new(jig)
+	if r.Plan != nil {
+		j.seed = r.Plan.Seed
+	}
+	var watching sync.Mutex
+	watch := func(port, event string) {
+		watching.Lock()
+		defer watching.Unlock()
+		if r.Watch != nil {
+			r.Watch(port, event)
+		}
+	}
+	for i := range r.Units {
+		s := &seat{number: i + 1, watch: watch}
+		s.unit = sim.New(sim.Options{
+			Dir:       r.Dir,
+			Index:     s.number,
+			TimeScale: r.TimeScale,
+			Baud:      r.Baud,
+			OwnSupply: true,
+			Image:     device.Image{AnchorHash: r.Anchor, FirmwareHash: r.Firmware, Product: r.Product, Peers: r.Peers, IOKey: r.IOKey},
+			Request:   s.request,
+			Cut:       s.write,
+		})
+		j.seats = append(j.seats, s)
+	}
+	return j
+}
+
+// arm gives a fault to the units that it is for, to all of them or, with an error, to none.
+func (j *jig) arm(f Fault) ([]*seat, error) {
+	seats, err := j.choose(f)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range seats {
+		if s.full() {
+			return nil, fmt.Errorf("unit %d has %d faults already: %w", s.number, maxFaults, ErrRange)
+		}
+	}
+	for _, s := range seats {
+		s.arm(f, draws(j.seed, j.armed, s.number))
+	}
+	j.armed++
+	return seats, nil
+}
+
+// choose finds the units that a fault is for. Errors wrap ErrRange.
+func (j *jig) choose(f Fault) ([]*seat, error) {
+	numbers, err := f.choose(len(j.seats), draws(j.seed, j.armed))
+	var seats []*seat
+	for _, n := range numbers {
+		seats = append(seats, j.seats[n-1])
+	}
+	return seats, err
+}
+
+func (j *jig) close() error {
+	var errs []error
+	for _, s := range j.seats {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
 }

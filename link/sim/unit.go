@@ -55,11 +55,16 @@ type Unit struct {
 	life    *life // nil while unplugged
 }
 
-// Start makes a unit, or takes one from its files, and plugs it in. Without cgo it gives device.ErrNoCgo. A unit that
-// another process runs is an error.
-func Start(o Options) (*Unit, error) {
+// New gives a unit that is not plugged in yet.
+func New(o Options) *Unit {
 	u := &Unit{options: o}
 	u.Spoil(Fault{})
+	return u
+}
+
+// Start makes a unit, or takes one from its files, and plugs it in. Errors are those of Plug.
+func Start(o Options) (*Unit, error) {
+	u := New(o)
 	if err := u.Plug(); err != nil {
 		return nil, err
 	}
@@ -73,7 +78,7 @@ func (u *Unit) Port() string { return u.path("") }
 func (u *Unit) Spoil(f Fault) { u.spoiler.Store(newSpoiler(f)) }
 
 // Plug gives the unit power and connects its line, after taking both away if it was plugged in. What chip and agent had
-// in RAM is lost.
+// in RAM is lost. Without cgo it gives device.ErrNoCgo. A unit that another process runs is an error.
 func (u *Unit) Plug() error {
 	if err := u.Unplug(); err != nil {
 		return err
