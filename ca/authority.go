@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 // MaxOrdersPerRoot is how many orders one root may sign: a unit has room for that many in the link that closes the root.
@@ -149,10 +151,10 @@ func Init(random io.Reader, root, next crypto.Signer, r InitRequest) (*Authority
 		return nil, err
 	}
 	y := authorityYAML{authoritySchema, r.Name, r.Prefix.String(), []string{r.RootURI, r.NextURI}, hex.EncodeToString(anchor[:])}
-	if err := y.write(r.Folder, createFile); err != nil {
+	if err := y.write(r.Folder, durable.Place); err != nil {
 		return nil, err
 	}
-	if err := syncFolder(filepath.Dir(filepath.Clean(r.Folder))); err != nil { // the folder's own name
+	if err := durable.SyncFolder(filepath.Dir(filepath.Clean(r.Folder))); err != nil { // the folder's own name
 		return nil, err
 	}
 	return Load(r.Folder)
@@ -180,10 +182,10 @@ func signRoot(random io.Reader, root crypto.Signer, authority string, name RootN
 // write puts them where a run that was interrupted may have left others.
 func (c rootCertificates) write(folder string) error {
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.der})
-	if err := replaceFile(filepath.Join(folder, rootPEM(c.epoch)), text); err != nil {
+	if err := durable.Replace(filepath.Join(folder, rootPEM(c.epoch)), text); err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(folder, rootNative(c.epoch)), c.native)
+	return durable.Replace(filepath.Join(folder, rootNative(c.epoch)), c.native)
 }
 
 // localPrefix draws a locally administered, individual prefix of three octets (IEEE 802, 8.2.2): the quadrant that
@@ -300,7 +302,7 @@ func (a *Authority) numbered(folder string, name func(int) string, read func(num
 	}
 	number := 0
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), unfinished) {
+		if strings.HasPrefix(e.Name(), durable.Unfinished) {
 			continue
 		}
 		number++

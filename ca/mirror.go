@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 // Copy makes a copy of the authority's folder at a path that is free, so that what is signed there can still be thrown away. Adopt
@@ -79,7 +81,7 @@ func Adopt(folder, staged string) (*Authority, error) {
 			return nil, err
 		}
 	}
-	if err := errors.Join(syncFolder(folder), syncFolder(filepath.Dir(filepath.Clean(folder)))); err != nil {
+	if err := errors.Join(durable.SyncFolder(folder), durable.SyncFolder(filepath.Dir(filepath.Clean(folder)))); err != nil {
 		return nil, err
 	}
 	return Load(folder)
@@ -111,9 +113,9 @@ func adoptFile(from, to string, replace bool) error {
 		return err
 	}
 	if replace {
-		return replaceFile(to, data)
+		return durable.Replace(to, data)
 	}
-	err = createFile(to, data)
+	err = durable.Place(to, data)
 	if errors.Is(err, fs.ErrExist) {
 		if same, _ := sameFile(from, to); same {
 			return nil
@@ -130,7 +132,7 @@ func copyFile(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	return createFile(to, data)
+	return durable.Place(to, data)
 }
 
 func sameFile(a, b string) (bool, error) {
@@ -157,7 +159,7 @@ func authorityFiles(folder string) (names []string, err error) {
 		}
 		for _, e := range entries {
 			name := filepath.Join(sub, e.Name())
-			if e.Type().IsRegular() && (sub != "" && !strings.HasPrefix(e.Name(), unfinished) ||
+			if e.Type().IsRegular() && (sub != "" && !strings.HasPrefix(e.Name(), durable.Unfinished) ||
 				name == authorityFile || strings.HasPrefix(name, "root-") || isLink(name)) {
 				names = append(names, name)
 			}

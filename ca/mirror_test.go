@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 // lived makes an authority with two roots, three orders and two lists.
@@ -104,7 +106,7 @@ func TestAdopt(t *testing.T) {
 					err = os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o755)
 				}
 				if err == nil {
-					err = replaceFile(filepath.Join(folder, name), data)
+					err = durable.Replace(filepath.Join(folder, name), data)
 				}
 				if err != nil {
 					t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 const orderTitle = "birthmark order 1"
@@ -197,7 +199,7 @@ func (a *Authority) Order(random io.Reader, root crypto.Signer, r OrderRequest) 
 	if a.rotated() {
 		return nil, fmt.Errorf("root %d was replaced meanwhile: run this again: %w", a.Epoch(), ErrPolicy)
 	}
-	if err := createFile(a.OrderPath(o), o.File); err != nil { // of two officers' commands at once, one fails here
+	if err := durable.Place(a.OrderPath(o), o.File); err != nil { // of two officers' commands at once, one fails here
 		return nil, fmt.Errorf("record order %d: %w", o.Number(), err)
 	}
 	a.Orders = append(a.Orders, o)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 // RevokeRequest is who goes onto the status list, or off it.
@@ -76,11 +78,11 @@ func (a *Authority) issueList(random io.Reader, root crypto.Signer, entries *Sta
 	if err := os.MkdirAll(filepath.Join(a.folder, listsFolder), 0o755); err != nil {
 		return err
 	}
-	if err := createFile(filepath.Join(a.folder, listsFolder, listFile(int(list.Number))), list.Object); err != nil {
+	if err := durable.Place(filepath.Join(a.folder, listsFolder, listFile(int(list.Number))), list.Object); err != nil {
 		return fmt.Errorf("record status list %d: %w", list.Number, err)
 	}
 	a.List = list
-	return syncFolder(a.folder) // the name of the lists' folder
+	return durable.SyncFolder(a.folder) // the name of the lists' folder
 }
 
 // listNumber is that of the last list, through the authority's whole life.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 // RotateRequest is what an officer decides on when the next root takes the newest one's place.
@@ -84,13 +86,13 @@ func (a *Authority) Rotate(random io.Reader, next crypto.Signer, after *ecdsa.Pu
 		return fmt.Errorf("another command signed in %s meanwhile: run this again: %w", a.folder, ErrPolicy)
 	}
 	y := authorityYAML{authoritySchema, a.Name, a.Prefix.String(), append(slices.Clone(a.keys[:a.Epoch()+1]), r.AfterURI), hex.EncodeToString(a.Anchor[:])}
-	if err := y.write(a.folder, replaceFile); err != nil {
+	if err := y.write(a.folder, durable.Replace); err != nil {
 		return err
 	}
 	if err := certificates.write(a.folder); err != nil {
 		return err
 	}
-	if err := createFile(a.linkPath(a.Epoch()+1), link.Object); err != nil {
+	if err := durable.Place(a.linkPath(a.Epoch()+1), link.Object); err != nil {
 		return fmt.Errorf("record the link to root %d: %w", a.Epoch()+1, err)
 	}
 	if now, err = Load(a.folder); err == nil {

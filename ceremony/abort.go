@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 const stepAbort = "abort"
@@ -52,7 +54,7 @@ func (c *Ceremony) Abort(ctx context.Context) (*Outcome, error) {
 	if err := os.Rename(folder, outcome.Folder); err != nil {
 		return nil, err
 	}
-	return outcome, syncFolder(c.Folder)
+	return outcome, durable.SyncFolder(c.Folder)
 }
 
 // returnable refuses what cannot be taken back.

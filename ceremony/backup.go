@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 const maxMistyped = 32 // lines of shares; more are no mistakes of a person who reads them from paper
@@ -22,7 +23,7 @@ func (p *performance) divide(ctx context.Context, u use, id []byte) (Key, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := replaceFile(filepath.Join(p.folder, backupName(u.role)), b.File()); err != nil {
+	if err := durable.Replace(filepath.Join(p.folder, backupName(u.role)), b.File()); err != nil {
 		return nil, err
 	}
 	for i, page := range b.Pages() {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 var (
@@ -129,7 +130,6 @@ const (
 	runFolder       = "run"
 	rehearsalPrefix = "rehearsal-"
 	abortedPrefix   = "aborted-"
-	unfinished      = ".new-"
 )
 
 // reserved says whether a name is not for a plan's files.
@@ -144,14 +144,14 @@ func (c *Ceremony) Rehearse(ctx context.Context) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if leftovers, _ := filepath.Glob(filepath.Join(c.Folder, unfinished+"*")); len(leftovers) > 0 {
+	if leftovers, _ := filepath.Glob(filepath.Join(c.Folder, durable.Unfinished+"*")); len(leftovers) > 0 {
 		for _, path := range leftovers { // of rehearsals that were killed
 			if err := os.RemoveAll(path); err != nil {
 				return nil, err
 			}
 		}
 	}
-	folder, err := os.MkdirTemp(c.Folder, unfinished+"*")
+	folder, err := os.MkdirTemp(c.Folder, durable.Unfinished+"*")
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (c *Ceremony) Rehearse(ctx context.Context) (*Outcome, error) {
 		err = os.Rename(staging, final)
 	}
 	if err == nil {
-		err = syncFolder(c.Folder)
+		err = durable.SyncFolder(c.Folder)
 	}
 	if err != nil {
 		return nil, err
@@ -258,7 +258,7 @@ func (c *Ceremony) Run(ctx context.Context) (*Outcome, error) {
 	journal.cut = c.cut
 	p.journal, c.journal = journal, journal
 	defer func() { c.journal = nil }()
-	if err := syncFolder(c.Folder); err != nil {
+	if err := durable.SyncFolder(c.Folder); err != nil {
 		return nil, err
 	}
 	if err := p.resume(torn); err != nil {
@@ -335,12 +335,4 @@ func free(folder, prefix string) (string, error) {
 			return "", err
 		}
 	}
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }

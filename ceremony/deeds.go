@@ -6,12 +6,12 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 // Roles of keys, as the transcript names them.
@@ -127,7 +127,7 @@ func (d *nextRoot) sign(p *performance, _ string, keys map[string]Key) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(p.folder, nextRootFile), request)
+	return durable.Replace(filepath.Join(p.folder, nextRootFile), request)
 }
 
 // rotation lets the next root take the newest one's place.
@@ -424,12 +424,4 @@ func (p *performance) shares(s *Shares) *Shares {
 		return s
 	}
 	return &Shares{Needed: s.Needed, Copy: p.placed(s.Copy)}
-}
-
-// replaceFile writes a file that an attempt which was cut short may have left.
-func replaceFile(path string, data []byte) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	return writeNew(path, data)
 }

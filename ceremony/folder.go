@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 // Names of what a rehearsal or a run leaves, beside the transcript and the authority's folder.
@@ -108,22 +109,6 @@ func (s sums) compare(have sums) error {
 	return nil
 }
 
-// writeNew writes a new file and makes it last.
-func writeNew(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
 // finish leaves what people take home, and seals the transcript over all of it.
 func (p *performance) finish() error {
 	left := map[string][]byte{canonicalFile: p.plan.Canonical()}
@@ -144,9 +129,12 @@ func (p *performance) finish() error {
 	}
 	left[textFile], left[pageFile] = text, page
 	for _, name := range slices.Sorted(maps.Keys(left)) {
-		if err := replaceFile(filepath.Join(p.folder, name), left[name]); err != nil {
+		if err := durable.Replace(filepath.Join(p.folder, name), left[name]); err != nil {
 			return err
 		}
+	}
+	if err := p.tidy(); err != nil {
+		return err
 	}
 	have, err := hashFiles(p.folder)
 	if err != nil {
@@ -166,14 +154,27 @@ func (p *performance) finish() error {
 	return p.writeManifest()
 }
 
-// writeManifest is the last thing of all.
+// tidy removes what an attempt that was killed was writing.
+func (p *performance) tidy() error {
+	return filepath.WalkDir(p.folder, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && strings.HasPrefix(entry.Name(), durable.Unfinished) {
+			return os.Remove(path)
+		}
+		return err
+	})
+}
+
+// writeManifest is the last thing of all. A folder that has it is finished, so it is there whole or not at all.
 func (p *performance) writeManifest() error {
+	if err := p.tidy(); err != nil {
+		return err
+	}
 	have, err := hashFiles(p.folder)
 	if err != nil {
 		return err
 	}
 	delete(have, manifestFile)
-	return replaceFile(filepath.Join(p.folder, manifestFile), []byte(have.String()))
+	return durable.Replace(filepath.Join(p.folder, manifestFile), []byte(have.String()))
 }
 
 // recorded are the files that the transcript's last but one entry names.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/hsm"
+	"github.com/birthmark/birthmark/internal/durable"
 	"github.com/birthmark/birthmark/provision"
 )
 
@@ -129,10 +130,7 @@ func (p *program) runCapture(ctx context.Context, g *provision.GoodsIn, name, pr
 		if err != nil {
 			return err
 		}
-		if err := writeNew(out, list.Object); err != nil {
-			return err
-		}
-		if err := syncFolder(filepath.Dir(out)); err != nil {
+		if err := durable.WriteNew(out, list.Object, 0o644); err != nil {
 			return err
 		}
 		if err := p.showCapture(out, list); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/ceremony"
 	"github.com/birthmark/birthmark/hsm"
+	"github.com/birthmark/birthmark/internal/durable"
 	"github.com/birthmark/birthmark/templates"
 )
 
@@ -71,10 +72,7 @@ func (p *program) beginPlan(folder, kind string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	if err := writeNew(path, text); err != nil {
-		return err
-	}
-	if err := syncFolder(folder); err != nil {
+	if err := durable.WriteNew(path, text, 0o644); err != nil {
 		return err
 	}
 	return p.answer(fileJSON{path}, func() { fmt.Fprintf(p.Out, "edit %s, then rehearse it\n", path) })

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 // answer prints a command's answer: v as JSON with --json, else what text writes.
@@ -25,10 +27,7 @@ func (p *program) answer(v any, text func()) error {
 // write puts an answer of bytes on standard output or into a new file that stays.
 func (p *program) write(out string, data []byte) error {
 	if out != "" {
-		if err := writeNew(out, data); err != nil {
-			return err
-		}
-		return syncFolder(filepath.Dir(out))
+		return durable.WriteNew(out, data, 0o644)
 	}
 	_, err := p.Out.Write(data)
 	return err
@@ -66,35 +65,6 @@ func absent(path string) error {
 	return err
 }
 
-// writeNew writes a new file and syncs it; its name is the folder's to sync. An existing one is never overwritten, and none
-// stays behind after an error.
-func writeNew(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
-	}
-	return nil
-}
-
-// syncFolder makes the names in a folder durable. One that may be written and not read, a drop box, is left to the system.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // newFolder makes a folder with all that fill puts into it, or none: it gets its name last, and both are on the disk then.
 func newFolder(path string, fill func(folder string) error) error {
 	path = filepath.Clean(path)
@@ -105,7 +75,7 @@ func newFolder(path string, fill func(folder string) error) error {
 		return err
 	}
 	// The folder is made inside the temporary one, which is closed to others, so that it has the mode that umask gives.
-	temporary, err := os.MkdirTemp(filepath.Dir(path), ".new-*")
+	temporary, err := os.MkdirTemp(filepath.Dir(path), durable.Unfinished+"*")
 	if err != nil {
 		return err
 	}
@@ -117,11 +87,11 @@ func newFolder(path string, fill func(folder string) error) error {
 	if err := fill(folder); err != nil {
 		return err
 	}
-	if err := syncFolder(folder); err != nil {
+	if err := durable.SyncFolder(folder); err != nil {
 		return err
 	}
 	if err := os.Rename(folder, path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return durable.SyncFolder(filepath.Dir(path))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/birthmark/birthmark/ca"
+	"github.com/birthmark/birthmark/internal/durable"
 	"github.com/birthmark/birthmark/ledger"
 	"github.com/birthmark/birthmark/provision"
 )
@@ -335,5 +336,5 @@ func (e exporter) pem(name string, der []byte) error {
 }
 
 func (e exporter) place(name string, data []byte) error {
-	return writeNew(filepath.Join(e.folder, name), data)
+	return durable.Create(filepath.Join(e.folder, name), data, 0o644)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/hsm"
+	"github.com/birthmark/birthmark/internal/durable"
 	"github.com/birthmark/birthmark/ledger"
 	"github.com/birthmark/birthmark/provision"
 )
@@ -96,7 +97,7 @@ func (p *program) runStationInit(ctx context.Context, name, folder string, exist
 			return inLedger(err)
 		}
 		for name, data := range map[string][]byte{requestName: request, defaultBundle: bundle.Encode(), settingsName: text} {
-			if err := writeNew(filepath.Join(folder, name), data); err != nil {
+			if err := durable.Create(filepath.Join(folder, name), data, 0o644); err != nil {
 				return err
 			}
 		}

@@ -17,6 +17,8 @@ import (
 	"go.step.sm/crypto/kms/apiv1"
 	"go.step.sm/crypto/kms/softkms"
 	"go.step.sm/crypto/pemutil"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 const (
@@ -141,38 +143,16 @@ func destroyFile(ctx context.Context, path string, public *ecdsa.PublicKey, sour
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("destroy key file: %w", err)
 	}
-	return syncFolder(filepath.Dir(path))
+	return durable.SyncFolder(filepath.Dir(path))
 }
 
-// writeNew writes a file that was not there and makes it last. It leaves none behind on failure.
+// writeNew writes a key file that was not there and makes it last.
 func writeNew(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	err := durable.WriteNew(path, text, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%w: %w", ErrKeyExists, err)
 	}
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = syncFolder(filepath.Dir(path))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(path))
-	}
-	return nil
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return err
 }
 
 func (k *fileKey) Public() crypto.PublicKey { return k.public }

@@ -31,6 +31,8 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 // What callers act on. Each method's comment says which of them its error may wrap.
@@ -113,7 +115,7 @@ func create(path string, identity Identity) (*Book, error) {
 	b := &Book{db: db, identity: identity}
 	err = b.initialise()
 	if err == nil {
-		err = syncFolder(filepath.Dir(path))
+		err = durable.SyncFolder(filepath.Dir(path))
 	}
 	if err != nil {
 		db.Close()
@@ -139,15 +141,6 @@ func (b *Book) initialise() error {
 		_, err := tx.ExecContext(ctx, "INSERT INTO book VALUES (1, ?, ?, ?, ?)", id.Anchor[:], id.Authority, id.Station, id.Test)
 		return err
 	})
-}
-
-// syncFolder makes a new file's name durable.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Open opens an existing book for reading and writing. The error wraps fs.ErrNotExist, ErrNotLedger, ErrVersion, ErrFull, or

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/birthmark/birthmark/internal/durable"
 )
 
 // Begun remembers, in a file, the chips whose configuration goods-in found open (docs/formats.md, "Capture list"). What is locked
@@ -33,11 +35,7 @@ func OpenBegun(path string) (*Begun, error) {
 	if err := b.read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), file.Close())
 	}
-	folder, err := os.Open(filepath.Dir(path)) // so that a new file's name stays
-	if err == nil {
-		err = errors.Join(folder.Sync(), folder.Close())
-	}
-	if err != nil {
+	if err := durable.SyncFolder(filepath.Dir(path)); err != nil { // so that a new file's name stays
 		return nil, errors.Join(err, file.Close())
 	}
 	return b, nil

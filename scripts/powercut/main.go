@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 
@@ -27,17 +26,16 @@ func main() {
 var cuts = regexp.MustCompile(`powercut (units|boards|pairings): (\d+) points`)
 
 func run(every bool) error {
-	arguments := []string{"test", "./provision", "./fleet", "-run", "^(TestPowerCut|TestBoardPowerCut|TestBoardPairingPowerCut)$", "-v", "-count=1", "-timeout", "3h"}
+	arguments := []string{"./provision", "./fleet", "-run", "^(TestPowerCut|TestBoardPowerCut|TestBoardPairingPowerCut)$"}
 	if every {
 		arguments = append(arguments, "-every-cut")
 	}
-	out, err := exec.Command("go", arguments...).CombinedOutput()
+	found, err := figures.Tests(cuts, arguments...)
 	if err != nil {
-		return fmt.Errorf("go test: %w\n%s", err, out)
+		return err
 	}
-	found := cuts.FindAllSubmatch(out, -1)
 	if len(found) != 3 {
-		return fmt.Errorf("the tests report %d times and not three times:\n%s", len(found), out)
+		return fmt.Errorf("the tests report %d times and not three times: %q", len(found), found)
 	}
 	points := 0
 	note := ""
