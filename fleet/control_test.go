@@ -191,6 +191,40 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// Of several faults the first that a request is for strikes it, and bytes are counted beside that, from each request anew.
+func TestFaultsTogether(t *testing.T) {
+	t.Parallel()
+	j := newServedJig(t, 1, `
+  - {fault: mute, stage: hello, times: 1}
+  - {fault: garbage, stage: hello, times: 1}
+  - {fault: slow, stage: prepare, delay: 1ms}
+  - {fault: power-cut, stage: prepare, write: 60, times: 2}
+`)
+	for range 2 {
+		if err := j.ask(1, link.ErrSilent); !errors.Is(err, link.ErrSilent) {
+			t.Errorf("cut off: %v", err)
+		}
+		j.says(`{"do":"plug"}`)
+	}
+	if err := j.ask(1, nil); err != nil {
+		t.Error(err)
+	}
+	want := []string{
+		"mute at hello, request 1", "garbage at hello, request 2", "slow at prepare, request 4", "power-cut at byte 60 of prepare, request 4", "plug, by control",
+		"slow at prepare, request 6", "power-cut at byte 60 of prepare, request 6", "plug, by control", "slow at prepare, request 8",
+	}
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	for i, event := range j.events {
+		if i >= len(want) || event != "unit-01: "+want[i] {
+			t.Fatalf("%q, want %q", j.events, want)
+		}
+	}
+	if len(j.events) != len(want) {
+		t.Errorf("%q, want %q", j.events, want)
+	}
+}
+
 // What is said at the socket happens, and the answer shows it.
 func TestControl(t *testing.T) {
 	t.Parallel()
