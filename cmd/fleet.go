@@ -14,7 +14,7 @@ import (
 
 func (p *program) fleet() *cobra.Command {
 	c := &cobra.Command{Use: "fleet", Short: "Simulated units for tests"}
-	c.AddCommand(p.fleetMake(), p.fleetServe(), p.fleetMeet())
+	c.AddCommand(p.fleetMake(), p.fleetSpoil(), p.fleetServe(), p.fleetMeet())
 	return c
 }
 

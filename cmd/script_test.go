@@ -24,6 +24,7 @@ import (
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/birthmark/birthmark/fleet/spoil"
 	"github.com/birthmark/birthmark/hsm/hsmtest"
 	"github.com/birthmark/birthmark/link"
 )
@@ -70,6 +71,7 @@ func stories(t *testing.T, dir string) testscript.Params {
 			"vector":  vector,
 			"page":    page,
 			"killed":  killed,
+			"judged":  judged,
 		},
 	}
 }
@@ -336,6 +338,25 @@ func vector(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("no vector %q", args[0])
+}
+
+// judged FILE runs cert verify on each kind of a spoiled fleet, whose manifest the file is, in its folder: it must exit as the manifest says,
+// and what is good be good for the unit's own code.
+func judged(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: judged FILE")
+	}
+	var manifest spoil.Fleet
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &manifest))
+	for _, k := range manifest.Kinds {
+		if k.Verify == nil {
+			continue
+		}
+		exits(ts, false, append([]string{strconv.Itoa(k.Verify.Exit), "birthmark", "cert", "verify", k.File}, k.Verify.Arguments...))
+		if text := lastRecord(ts, "cert verify "+k.File); (k.Check == "") != strings.HasSuffix(text, "; the unit's own code agrees\n"+exitLine+"0\n") {
+			ts.Fatalf("%s: %s", k.Kind, text)
+		}
+	}
 }
 
 // killed DIR PATTERN begins, or goes on with, the run of a ceremony in which everybody says Yes, and kills it with SIGKILL as soon as what it

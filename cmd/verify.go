@@ -293,7 +293,7 @@ func (j *judge) object(kind string, object []byte) (view goodObjectJSON, text st
 		fault = device.JudgeLink(j.believed(), object)
 		orders := len(l.Orders)
 		view.Root, view.Orders = l.Anchor.Name().Epoch(), &orders
-		text = fmt.Sprintf("link to root %d, which closes root %d with %d orders", view.Root, view.Root-1, orders)
+		text = fmt.Sprintf("link to root %d, orders of root %d that stay good: %d", view.Root, view.Root-1, orders)
 	case "list":
 		l, err := ca.ParseStatusList(object)
 		if err == nil {
