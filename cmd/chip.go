@@ -34,8 +34,9 @@ the file holds its private keys in clear.
   --kit LINK            the kit protocol, lines of text, on a pseudo-terminal
                         that the link leads to. It has power until the end.
   --single-wire SOCKET  the symbols that a UART exchanges with a chip on its
-                        single wire, one a byte, on a Unix socket. It has power
-                        while a host is connected: each finds it asleep.
+                        single wire, one a byte, on a Unix socket of mode 600.
+                        It has power while a host is connected: each finds it
+                        asleep.
 
 Its commands take the data sheet's longest times, multiplied by --time-scale.
 Stop it with Ctrl+C; what the chip keeps without power is in the file.`,

@@ -61,21 +61,21 @@ type Fault struct {
 
 // ParsePlan reads a plan. Errors name the entry and wrap ca.ErrMalformed.
 func ParsePlan(text []byte) (*Plan, error) {
+	if len(text) > maxPlan {
+		return nil, fmt.Errorf("fault plan: %d bytes, at most %d: %w", len(text), maxPlan, ca.ErrMalformed)
+	}
 	p := new(Plan)
-	err := p.parse(text)
+	err := ca.DecodeYAML(text, p)
+	if err == nil {
+		err = p.check()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fault plan: %w: %w", err, ca.ErrMalformed)
 	}
 	return p, nil
 }
 
-func (p *Plan) parse(text []byte) error {
-	if len(text) > maxPlan {
-		return fmt.Errorf("%d bytes, at most %d", len(text), maxPlan)
-	}
-	if err := ca.DecodeYAML(text, p); err != nil {
-		return err
-	}
+func (p *Plan) check() error {
 	if p.Schema != planSchema {
 		return fmt.Errorf("birthmark: %q, want %q", p.Schema, planSchema)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/device"
 	"github.com/birthmark/birthmark/link/sim"
 )
@@ -42,8 +43,8 @@ type Request struct {
 // the context ends, which is no error. Before it returns, every unit is unplugged; their files stay, and the next Serve on
 // the same folder goes on with the same units.
 //
-// Errors wrap ErrRange, also of a plan that names units which are not there, device.ErrNoCgo, fs.ErrExist or syscall.EAGAIN where the
-// socket's name is taken, or what the system says about a unit's files or terminal.
+// Errors wrap ErrRange, also of a plan that names units which are not there, ca.ErrMalformed of what is no plan, device.ErrNoCgo,
+// fs.ErrExist or syscall.EAGAIN where the socket's name is taken, or what the system says about a unit's files or terminal.
 func Serve(ctx context.Context, r Request, ready func(ports []string)) (err error) {
 	if r.Units < 1 || r.Units > MaxUnits {
 		return fmt.Errorf("%d units, want 1 to %d: %w", r.Units, MaxUnits, ErrRange)
@@ -53,20 +54,23 @@ func Serve(ctx context.Context, r Request, ready func(ports []string)) (err erro
 	}
 	j := newJig(r)
 	if r.Plan != nil {
+		if err := r.Plan.check(); err != nil {
+			return fmt.Errorf("fault plan: %w: %w", err, ca.ErrMalformed)
+		}
 		for i, f := range r.Plan.Faults {
 			if _, err := j.arm(f); err != nil {
 				return fmt.Errorf("fault plan, entry %d: %w", i+1, err)
 			}
 		}
 	}
+	defer func() { err = errors.Join(err, j.close()) }()
 	var ports []string
 	for _, s := range j.seats {
 		if err := s.start(); err != nil {
-			return errors.Join(err, j.close())
+			return err
 		}
 		ports = append(ports, s.unit.Port())
 	}
-	defer func() { err = errors.Join(err, j.close()) }()
 	if r.Control == "" {
 		ready(ports)
 		<-ctx.Done()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/birthmark/birthmark/ca"
 	"github.com/birthmark/birthmark/link"
 )
 
@@ -83,7 +84,12 @@ func TestServeRefuses(t *testing.T) {
 		"pace below 0":       {func(r *Request) { r.Baud = -1 }, ErrRange},
 		"scale is no number": {func(r *Request) { r.TimeScale = math.NaN() }, ErrRange},
 		"scale below 0":      {func(r *Request) { r.TimeScale = -1 }, ErrRange},
-		"no folder":          {func(r *Request) { r.Dir = filepath.Join(r.Dir, "missing") }, os.ErrNotExist},
+		"no plan":            {func(r *Request) { r.Plan = new(Plan) }, ca.ErrMalformed},
+		"a plan for others": {func(r *Request) {
+			r.Plan = &Plan{Schema: planSchema, Faults: []Fault{{Kind: dead, Units: Numbers{3, 3}}}}
+		}, ErrRange},
+		"a file in the socket's place": {func(r *Request) { r.Control = "serve_test.go" }, os.ErrExist},
+		"no folder":                    {func(r *Request) { r.Dir = filepath.Join(r.Dir, "missing") }, os.ErrNotExist},
 	} {
 		r := good
 		test.change(&r)
