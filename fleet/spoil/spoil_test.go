@@ -436,16 +436,7 @@ func verifies(key, digest, signature string) int {
 // caseOf is a line for testdata/judge.c. Where a bound is switched off, what was cut off lies in memory behind what is left.
 func caseOf(t *testing.T, s *Fleet, k Kind, check string) string {
 	t.Helper()
-	var b struct {
-		_      struct{} `cbor:",toarray"`
-		Title  string
-		Anchor []byte
-		Links  [][]byte
-		List   []byte
-	}
-	if err := cbor.Unmarshal(s.files[k.Bundle], &b); err != nil {
-		t.Fatal(err)
-	}
+	b := bundleOf(t, s, k)
 	var peers []string
 	for _, p := range s.Peers {
 		peers = append(peers, fmt.Sprint(p))
@@ -458,16 +449,7 @@ func caseOf(t *testing.T, s *Fleet, k Kind, check string) string {
 	var behind, behindOrder []byte
 	if k.Unit.Function == "bm_trust" {
 		file, order = certificates(t, file)
-		block, _ := pem.Decode(s.files[k.Key])
-		public, err := x509.ParsePKIXPublicKey(block.Bytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := public.(*ecdsa.PublicKey).Bytes()
-		if err != nil {
-			t.Fatal(err)
-		}
-		key = b[1:]
+		key = publicKey(t, s.files[k.Key])
 	}
 	if check == "bounds" {
 		whole := s.files[k.Whole]
@@ -498,6 +480,38 @@ func caseOf(t *testing.T, s *Fleet, k Kind, check string) string {
 	}
 	return fmt.Sprint(check, " ", k.Unit.Function, " ", cmp.Or(k.Anchor, s.Anchor), " ", s.Product, " ", strings.Join(peers, ","), " ", h(b.Anchor), " ", h(link), " ", h(b.List), " ",
 		h(file), " ", h(behind), " ", h(order), " ", h(behindOrder), " ", h(key), " ", h(number), " ", generation)
+}
+
+// bundle is a bundle's file, whatever it is worth.
+type bundle struct {
+	_      struct{} `cbor:",toarray"`
+	Title  string
+	Anchor []byte
+	Links  [][]byte
+	List   []byte
+}
+
+func bundleOf(t *testing.T, s *Fleet, k Kind) (b bundle) {
+	t.Helper()
+	if err := cbor.Unmarshal(s.files[k.Bundle], &b); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// publicKey is X then Y.
+func publicKey(t *testing.T, text []byte) []byte {
+	t.Helper()
+	block, _ := pem.Decode(text)
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := key.(*ecdsa.PublicKey).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[1:]
 }
 
 // certificates are those of a chain.
