@@ -414,19 +414,5 @@ func TestIOKeyWycheproofECDH(t *testing.T) {
 	b := protectedBench(t, 0)
 	b.wire.chip = chip.New(chip.Options{Rand: numbers})
 	b.run(t, 1)
-	p := b.unit.port()
-	for _, test := range wycheproofECDH(t) {
-		numbers.next = test.private
-		if _, status := p.ephemeral(); status != portOK {
-			t.Fatalf("test %d: %d", test.id, status)
-		}
-		secret, status := p.ecdh(ownEphemeral, test.public)
-		if test.shared == nil {
-			if status != portFailed || b.unit.chipStatus() != 0x03 || !bytes.Equal(secret, make([]byte, 32)) {
-				t.Errorf("test %d, invalid: %d, chip %02x, %x", test.id, status, b.unit.chipStatus(), secret)
-			}
-		} else if status != portOK || !bytes.Equal(secret, test.shared) {
-			t.Errorf("test %d: %d, %x, not %x", test.id, status, secret, test.shared)
-		}
-	}
+	b.agreesWithWycheproof(t, numbers)
 }

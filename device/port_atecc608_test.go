@@ -350,7 +350,12 @@ func wycheproofECDH(t *testing.T) (vectors []ecdhVector) {
 // The vectors' private keys are what the chip draws for its ephemeral ones.
 func TestChipWycheproofECDH(t *testing.T) {
 	numbers := &drawn{}
-	b := lockedBench(t, chip.Options{Rand: numbers})
+	lockedBench(t, chip.Options{Rand: numbers}).agreesWithWycheproof(t, numbers)
+}
+
+// agreesWithWycheproof makes numbers what the chip draws.
+func (b *bench) agreesWithWycheproof(t *testing.T, numbers *drawn) {
+	t.Helper()
 	p := b.unit.port()
 	for _, test := range wycheproofECDH(t) {
 		numbers.next = test.private

@@ -18,7 +18,7 @@ import (
 
 var ends = []string{"", ".cbor", ".jsonl", ".tar", ".db"}
 
-func makeRequest(t testing.TB, out string) MakeRequest {
+func demoSensor(t testing.TB) *ca.Profile {
 	t.Helper()
 	text, err := templates.Product("demo-sensor")
 	if err != nil {
@@ -28,7 +28,12 @@ func makeRequest(t testing.TB, out string) MakeRequest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return MakeRequest{Out: out, Units: 600, Orders: 7, Seed: "42", X509: true, Profile: profile}
+	return profile
+}
+
+func makeRequest(t testing.TB, out string) MakeRequest {
+	t.Helper()
+	return MakeRequest{Out: out, Units: 600, Orders: 7, Seed: "42", X509: true, Profile: demoSensor(t)}
 }
 
 func mustMake(t testing.TB, r MakeRequest) {

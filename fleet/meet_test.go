@@ -20,7 +20,6 @@ import (
 	"github.com/birthmark/birthmark/device"
 	"github.com/birthmark/birthmark/link"
 	"github.com/birthmark/birthmark/link/sim"
-	"github.com/birthmark/birthmark/templates"
 )
 
 // factory seals units of one order, with keys in memory.
@@ -40,35 +39,8 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 
 func newFactory(t *testing.T) factory {
 	t.Helper()
-	text, err := templates.Product("demo-sensor")
-	if err != nil {
-		t.Fatal(err)
-	}
-	profile, err := ca.ParseProfile(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	root, key := newKey(t), newKey(t)
-	a, err := ca.Init(rand.Reader, root, newKey(t), ca.InitRequest{
-		Folder: filepath.Join(t.TempDir(), "authority"), Name: "Acme", Test: true, RootURI: "root.key", NextURI: "next.key", Now: now,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err = ca.NewRequest(rand.Reader, "line-1", key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := ca.ParseRequest(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	order, err := a.Order(rand.Reader, root, ca.OrderRequest{Request: request, Profile: profile, Count: 9, Validity: time.Hour, Now: now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return factory{order, key}
+	m := newMaker(t)
+	return factory{m.order, m.key}
 }
 
 // unit makes a new unit and seals it.

@@ -20,7 +20,6 @@ import (
 	"github.com/birthmark/birthmark/device"
 	"github.com/birthmark/birthmark/link"
 	"github.com/birthmark/birthmark/link/sim"
-	"github.com/birthmark/birthmark/templates"
 )
 
 var update = flag.Bool("update", false, "write docs/spread.svg")
@@ -37,14 +36,8 @@ type maker struct {
 
 func newMaker(t *testing.T) *maker {
 	t.Helper()
-	text, err := templates.Product("demo-sensor")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &maker{root: newKey(t), next: newKey(t)}
-	if m.profile, err = ca.ParseProfile(text); err != nil {
-		t.Fatal(err)
-	}
+	m := &maker{root: newKey(t), next: newKey(t), profile: demoSensor(t)}
+	var err error
 	m.authority, err = ca.Init(rand.Reader, m.root, m.next, ca.InitRequest{
 		Folder: filepath.Join(t.TempDir(), "authority"), Name: "Acme", Test: true, RootURI: "root-1.key", NextURI: "root-2.key", Now: time.Now(),
 	})
