@@ -43,6 +43,9 @@ var (
 	errHSM    = errors.New("HSM")    // whatever package hsm said while a key was opened or tried
 	errLedger = errors.New("ledger") // whatever package ledger said
 	errPort   = errors.New("port")   // a port that this user may not open
+
+	errRefused  = errors.New("refused")   // units of made fleets refused each other
+	errCutShort = errors.New("cut short") // by a signal, what does not go on where it stopped
 )
 
 // usage is an error in what was typed or configured.
@@ -81,6 +84,7 @@ var outcomes = []struct {
 	code int
 	hint string
 }{
+	{errCutShort, exitInterrupted, "the answer has what was seen until then; the same command begins anew"},
 	{context.Canceled, exitInterrupted, "nothing is lost: run the same command again, it goes on where it stopped"},
 
 	{provision.ErrProvisioned, exitPolicy, "nothing was done to it; take the next unit, or look at this one with 'birthmark unit inspect --port PORT'"},
@@ -88,6 +92,7 @@ var outcomes = []struct {
 	{fleet.ErrFault, exitSetAside, "put this unit into the red bin: nothing but its own record says whom it may talk to"},
 	{fleet.ErrNotGenuine, exitVerify, "an impostor stays outside; if it should be a unit of yours, look at it with 'birthmark unit inspect'"},
 	{fleet.ErrNotPaired, exitPolicy, "--hold UNIT releases a unit's pairing; --policy says with whom an open unit pairs"},
+	{errRefused, exitVerify, "the reasons are in the answer; fleets that are to refuse each other exit 9 as well, and --json has the count of each cell"},
 	{fleet.ErrSilent, exitRetry, "run the same command again"},
 	{fleet.ErrNotProvisioned, exitPolicy, "provision it first: 'birthmark provision'"},
 	{fleet.ErrSameUnit, exitUsage, "name two units"},

@@ -17,9 +17,10 @@ import (
 func (p *program) fleetMeet() *cobra.Command {
 	var r fleet.MeetRequest
 	var dir string
+	var many matrixFlags
 	c := &cobra.Command{
-		Use:   "meet [--dir DIR] UNIT UNIT",
-		Short: "Let two simulated units meet, pair and say something to each other",
+		Use:   "meet ([--dir DIR] UNIT UNIT | --fleet PATH...)",
+		Short: "Let two simulated units meet, pair and talk, or all units of made fleets",
 		Long: `Lets two units that 'fleet serve' made and 'provision' finished meet on a line
 between them, in simulated time, and shows what goes over it: the first begins,
 and they authenticate each other; they pair, unless they are paired already; and
@@ -41,12 +42,39 @@ it but what never leaves its chip, and shows its certificates, 'copied', or
 
 It exits 9 if an impostor is refused, or a unit because it is not taken for
 genuine; 3 if a genuine unit is not wanted; 4 if the meeting broke off; 5 if a
-unit has lost its record of whom it is paired with.`,
+unit has lost its record of whom it is paired with.
+
+With --fleet, all units of one or more fleets of 'fleet make' meet, each as if
+for the first time: a whole handshake by the library's code and a record each
+way, on all cores. Every two meet twice, so that each begins once, or as many
+are drawn as --sample says. A unit trusts its own fleet's authority and accepts
+the peers of its profile; fleets of one --seed have one root, whatever their
+profiles, and a unit that two of them have does not meet itself. With --bundle,
+typed, the units of its authority know what is in it, such as a status list.
+The answer is a matrix: who begins in rows, who answers in columns, and the
+reasons of those that were refused; one row for each unit up to 64, above for
+each order. --html writes it as a page with a picture. It exits 9 if any unit
+refused another, also where fleets are meant to: --json has the count of each
+cell.`,
 		Example: `  birthmark fleet meet --dir units unit-01 unit-02
   birthmark fleet meet --dir units unit-03 unit-01 --hold unit-01
-  birthmark fleet meet units/unit-01 units/unit-02 --impostor copied`,
-		Args: exactly(2, "units"),
-		RunE: func(_ *cobra.Command, units []string) error {
+  birthmark fleet meet units/unit-01 units/unit-02 --impostor copied
+  birthmark fleet meet --fleet sensors.cbor --fleet valves.cbor --sample 10000 \
+    --html matrix.html`,
+		Args: func(c *cobra.Command, args []string) error {
+			if err := many.check(c.Flags().Changed); err != nil {
+				return err
+			}
+			if len(many.fleets) > 0 {
+				return exactly(0, "units beside --fleet")(c, args)
+			}
+			return exactly(2, "units")(c, args)
+		},
+		RunE: func(c *cobra.Command, units []string) error {
+			if len(many.fleets) > 0 {
+				many.bundle = c.Flags().Changed("bundle")
+				return p.runMatrix(c.Context(), many)
+			}
 			r.Units = [2]string{filepath.Join(dir, units[0]), filepath.Join(dir, units[1])}
 			if r.Hold != "" {
 				r.Hold = filepath.Join(dir, r.Hold)
@@ -65,6 +93,11 @@ unit has lost its record of whom it is paired with.`,
 	f.StringVar(&r.Hold, "hold", "", "unit whose button is held for 5 s beforehand, which releases its pairing")
 	f.StringVar((*string)(&r.Impostor), "impostor", "", "who stands in the second unit's place: self-made or copied")
 	f.StringVar(&r.Text, "say", "", "what each unit sends to the other, at most 547 bytes (default: a greeting)")
+	f.StringArrayVar(&many.fleets, "fleet", nil, "what 'fleet make' made, whose units all meet; may be given again")
+	f.IntVar(&many.sample, "sample", 0, "with --fleet: so many meetings, drawn from all (default: all)")
+	f.StringVar(&many.seed, "seed", "", "of the sample, any text")
+	f.StringVar(&many.html, "html", "", "with --fleet: page to write, one file with a picture")
+	settingFlags(c, "bundle")
 	return c
 }
 

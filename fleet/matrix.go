@@ -282,13 +282,29 @@ func (m *Matrix) count(begins, answers *attendee, o outcome) {
 		if len(m.Refusals) < maxRefusals {
 			m.Refusals = append(m.Refusals, Refusal{begins.name(), answers.name(), o.reason})
 		}
-		at := slices.IndexFunc(c.Reasons, func(t Tally) bool { return t.Reason == o.reason })
-		if at < 0 {
-			at = len(c.Reasons)
-			c.Reasons = append(c.Reasons, Tally{Reason: o.reason})
-		}
-		c.Reasons[at].Times++
+		c.Reasons = add(c.Reasons, Tally{o.reason, 1})
 	}
+}
+
+func add(list []Tally, more Tally) []Tally {
+	if at := slices.IndexFunc(list, func(t Tally) bool { return t.Reason == more.Reason }); at >= 0 {
+		list[at].Times += more.Times
+		return list
+	}
+	return append(list, more)
+}
+
+// Reasons is why units were refused in all cells, the most frequent first.
+func (m *Matrix) Reasons() (list []Tally) {
+	for _, row := range m.Cells {
+		for _, c := range row {
+			for _, t := range c.Reasons {
+				list = add(list, t)
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Tally) int { return b.Times - a.Times })
+	return list
 }
 
 func (u *attendee) name() Group { return Group{u.fleet, u.Order, u.Serial} }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"os"
 	"path/filepath"
@@ -220,6 +221,47 @@ func TestMeetAllErrors(t *testing.T) {
 	}
 	if _, err := MeetAll(t.Context(), MatrixRequest{Fleets: fleets}, func(int) {}); !errors.Is(err, ErrUnfinished) {
 		t.Errorf("cut short: %v", err)
+	}
+}
+
+// The page's picture has a square for each cell, with what happened there, and nothing from outside; a name is text.
+func TestPage(t *testing.T) {
+	a, b := small(t, "<b>&", "42", 3, 1), small(t, "b", "43", 2, 1)
+	m := mustMeet(t, MatrixRequest{Fleets: open(t, a.Out, b.Out)})
+	page, err := m.Page()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(page)
+	at, end := strings.Index(text, "<svg"), strings.Index(text, "</svg>")
+	var svg struct {
+		Title string `xml:"title"`
+		Rects []struct {
+			Class string `xml:"class,attr"`
+			Title string `xml:"title"`
+		} `xml:"rect"`
+	}
+	if err := xml.Unmarshal([]byte(text[at:end+len("</svg>")]), &svg); err != nil {
+		t.Fatal(err)
+	}
+	classes := map[string]int{}
+	for _, r := range svg.Rects {
+		classes[r.Class]++
+	}
+	if classes["m"] != 3*2+2 || classes["r"] != 2*3*2 || classes["n"] != 5 || len(svg.Rects) != 25 {
+		t.Errorf("cells %v", classes)
+	}
+	want := m.Name(m.Groups[0]) + " begins, " + m.Name(m.Groups[4]) + " answers: refused\n1 refused by who began: the order's signature does not hold"
+	if got := svg.Rects[4].Title; got != want || !strings.Contains(want, " of <b>&.jsonl begins") {
+		t.Errorf("%q, not %q", got, want)
+	}
+	for _, no := range []string{"<b>", "href", "src=", "<script", "url("} {
+		if strings.Contains(text, no) {
+			t.Errorf("the page has %s", no)
+		}
+	}
+	if !strings.Contains(text, "8 met, 12 refused") || strings.Count(text, "<td>the order&#39;s signature does not hold</td>") != 13 {
+		t.Errorf("tables: %s", text[end:])
 	}
 }
 

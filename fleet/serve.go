@@ -1,5 +1,6 @@
 // Package fleet has test units in numbers: Make makes them as keys and certificates, package spoil negative ones, Serve runs them behind
-// pseudo-terminals as the library's own code over simulated chips, ServeBoards as machine code, and Meet lets two of them meet.
+// pseudo-terminals as the library's own code over simulated chips, ServeBoards as machine code; Meet lets two of these meet, MeetAll all
+// of those that Make made.
 package fleet
 
 import (
