@@ -96,7 +96,7 @@ func (s *Fleet) Files() iter.Seq2[string, []byte] {
 
 // Make makes the certificates of a fleet's first unit, and what its root signs, wrong in one thing at a time. Everything else about each
 // file holds: who should sign has signed it, as it is. The same fleet gives the same bytes. Errors are those of reading the unit, or wrap
-// fleet.ErrUnfinished for a fleet that has none yet.
+// fleet.ErrUnfinished for a fleet that has none yet, ca.ErrMalformed or fleet.ErrNotMade for one that somebody has changed.
 func Make(f *fleet.Fleet) (*Fleet, error) {
 	w, err := open(f)
 	if err != nil {
@@ -266,7 +266,10 @@ func open(f *fleet.Fleet) (*works, error) {
 	case !ok:
 		return nil, fmt.Errorf("the fleet has no order %d: %w", u.Order, fleet.ErrNotMade)
 	}
-	w := &works{after: drawn(f.Seed, "root 3"), stranger: drawn(f.Seed, "stranger"), profile: o.Profile, peers: o.Profile.Peers, bundle: f.Bundle}
+	w := &works{
+		after: drawn(f.Seed, "root 3"), stranger: drawn(f.Seed, "stranger"), profile: o.Profile, peers: o.Profile.Peers, bundle: f.Bundle,
+		first: uint64(o.Certificate.Range.First), last: uint64(o.Certificate.Range.Last),
+	}
 	for _, k := range []struct {
 		to     **ecdsa.PrivateKey
 		scalar []byte
@@ -277,13 +280,22 @@ func open(f *fleet.Fleet) (*works, error) {
 		}
 		*k.to = key
 	}
-	w.first, w.last = uint64(o.Certificate.Range.First), uint64(o.Certificate.Range.Last)
 	// Who judges is of the fleet's product. If that does not talk to itself, what he meets is of one that it talks to.
 	w.product = o.Profile.Product
 	if !slices.Contains(w.peers, w.product) {
 		w.product = w.peers[0]
 	}
-	w.chain = chain{unit: split(u.Certificate), order: split(o.Certificate.Raw), unitBy: w.order, orderBy: w.root}
+	c, err := ca.ParseUnitCertificate(u.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	w.chain = chain{unit: split(c.Raw), order: split(o.Certificate.Raw), unitBy: w.order, orderBy: w.root}
+	// What a made fleet has is what its keys sign once more.
+	unit, order := w.chain.certificates()
+	if !bytes.Equal(unit, c.Raw) || !bytes.Equal(order, o.Certificate.Raw) || !c.Key.Equal(w.unit.Public()) || uint64(c.Serial) != w.first ||
+		keyHash(w.next) != f.Bundle.Anchor.Next() || f.Bundle.Epoch() != 1 || f.Bundle.List != nil {
+		return nil, fmt.Errorf("its keys are not those of its certificates: %w", fleet.ErrNotMade)
+	}
 	w.chain.order[itemExtensions] = w.extensions(w.product, w.first, w.last)
 	return w, nil
 }

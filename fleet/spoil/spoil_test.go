@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -32,6 +33,11 @@ import (
 // made is a fleet of so many units, of the demonstration's product as it is changed.
 func made(t *testing.T, end string, units int, change *strings.Replacer) *fleet.Fleet {
 	t.Helper()
+	return madeAt(t, filepath.Join(t.TempDir(), "fleet"+end), units, change)
+}
+
+func madeAt(t *testing.T, path string, units int, change *strings.Replacer) *fleet.Fleet {
+	t.Helper()
 	text, err := templates.Product("demo-sensor")
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +46,7 @@ func made(t *testing.T, end string, units int, change *strings.Replacer) *fleet.
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := fleet.MakeRequest{Out: filepath.Join(t.TempDir(), "fleet"+end), Units: units, Orders: 1, Seed: "42", Profile: profile}
+	r := fleet.MakeRequest{Out: path, Units: units, Orders: 1, Seed: "42", Profile: profile}
 	if err := fleet.Make(t.Context(), r, func(int) {}); err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +131,54 @@ func TestSpoil(t *testing.T) {
 		t.Errorf("%d bad kinds, %d that only a unit can refuse", bad, alone)
 	}
 	t.Logf("%d kinds, %d of them bad, %d checks", len(m.Kinds), bad, len(sections)-1)
+}
+
+// Of a fleet that somebody has changed nothing is made.
+func TestSpoilRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fleet.jsonl")
+	f := madeAt(t, path, 1, strings.NewReplacer())
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var certificate, key string
+	for u, err := range f.Units() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate, key = hex.EncodeToString(u.Certificate), hex.EncodeToString(u.Key[:])
+	}
+	root, next, order := hex.EncodeToString(f.Roots[0]), hex.EncodeToString(f.Roots[1]), hex.EncodeToString(f.Head.Orders[0].Key)
+	other := strings.Repeat("01", 32)
+	for name, c := range map[string]struct {
+		from, to string
+		want     error
+	}{
+		"no certificate":        {certificate, "00", ca.ErrMalformed},
+		"a certificate changed": {certificate[len(certificate)-2:] + `"}`, "00" + `"}`, fleet.ErrNotMade},
+		"another unit's key":    {key, other, fleet.ErrNotMade},
+		"a key that is none":    {key, strings.Repeat("00", 32), fleet.ErrNotMade},
+		"another root's key":    {root, other, fleet.ErrNotMade},
+		"another next root's":   {next, other, fleet.ErrNotMade},
+		"another order's key":   {order, other, fleet.ErrNotMade},
+		"an order that is not":  {`"order":1,`, `"order":2,`, fleet.ErrNotMade},
+		"no unit":               {`{"serial"`, "", fleet.ErrUnfinished},
+		"another serial number": {certificate[4:24], certificate[4:22] + "09", ca.ErrMalformed},
+	} {
+		if strings.Count(string(text), c.from) != 1 {
+			t.Fatalf("%s: %q", name, c.from)
+		}
+		if err := os.WriteFile(path, []byte(strings.Replace(string(text), c.from, c.to, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		changed, err := fleet.Open(path)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := Make(changed); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
 }
 
 // The names of what the library returns are those of its headers.
