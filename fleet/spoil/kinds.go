@@ -20,8 +20,8 @@ var sections = map[string]string{
 	"definite":        "RFC 8949, 4.2.1; docs/formats.md",
 	"type":            "docs/formats.md, Unit certificate; RFC 8949, 3.1",
 	"size":            "docs/formats.md, Names",
-	"bounds":          "RFC 8949, 5.1",
-	"end":             "docs/formats.md",
+	"bounds":          "RFC 8949, appendix F",
+	"end":             "RFC 8949, appendix F; docs/formats.md",
 	"signature-range": "docs/formats.md, Order certificate; FIPS 186-5, 6.4.2",
 	"low-s":           "docs/formats.md, Order certificate",
 	"name":            "docs/formats.md, Names",
@@ -62,7 +62,7 @@ var sections = map[string]string{
 	"unit-signature":  "docs/formats.md, Unit certificate",
 	"chain":           "docs/formats.md, In the unit",
 	"anchor":          "docs/formats.md, Anchor",
-	"key":             "docs/formats.md, Unit certificate",
+	"key":             "docs/wire.md, What the unit does",
 
 	// What a root signs.
 	"object-head":      "docs/formats.md, Trust",
