@@ -97,6 +97,16 @@ func TestSpoil(t *testing.T) {
 	if last != manifestFile {
 		t.Errorf("%s is the last file", last)
 	}
+	f := made(t, ".jsonl", 3, strings.NewReplacer())
+	for u, err := range f.Units() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if own := ca.IDCred(&ca.UnitCertificate{Raw: u.Certificate}, f.Orders[0].Certificate); !bytes.Equal(s.files["good.chain"], own) {
+			t.Errorf("the good chain is %x, the unit's %x", s.files["good.chain"], own)
+		}
+		break
+	}
 	var m Fleet
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
