@@ -32,6 +32,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"math/big"
@@ -220,6 +221,9 @@ func (h *Handshake) edhoc() *C.struct_bm_edhoc { return h.c.edhoc }
 // Close wipes the handshake and releases its memory; it must not be used again.
 func (h *Handshake) Close() {
 	C.bm_edhoc_wipe(h.c.edhoc)
+	if k, ok := h.port.(*softwareKeys); ok {
+		*k = softwareKeys{}
+	}
 	h.handle.Delete()
 	for _, p := range h.allocated {
 		C.free(p)
@@ -301,7 +305,7 @@ func (k *softwareKeys) ecdh(ephemeral bool, peer, secret []byte) (err error) {
 
 // aes is the processor's own where it has one: crypto/aes. A key is that of many blocks on end.
 func (k *softwareKeys) aes(key, block []byte) (err error) {
-	if k.cipher == nil || k.cipherKey != [C.BM_AES_KEY_SIZE]byte(key) {
+	if k.cipher == nil || subtle.ConstantTimeCompare(k.cipherKey[:], key) == 0 {
 		if k.cipher, err = aes.NewCipher(key); err != nil {
 			return err
 		}
