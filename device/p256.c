@@ -52,7 +52,7 @@ static signed_sum carry(wide t, signed_sum n)
     return n;
 }
 
-/* out = t modulo p. The low limbs come below 8 times a limb's 2^16 or 2^32 in size, the high ones below once that. */
+/* out is below 2^256, and t modulo p. The low limbs come below 8 times a limb's 2^16 or 2^32 in size, the high ones below once that. */
 static void reduce(element out, wide t)
 {
     signed_sum n = 0;
@@ -61,15 +61,11 @@ static void reduce(element out, wide t)
         fold(t + i, t[i + LIMBS]); /* sums stay below 128 times it */
     }
     /* What is left above falls to at most 2^7, then 1, then 0 in size. */
-    for (unsigned round = 0; round < 3; round++) {
-        n = carry(t, n);
-    }
-    /* Adding 2^256 - p overflows exactly when t is p or more, and leaves t - p. */
-    if (carry(t, 1) == 0) {
-        (void)carry(t, -1);
-    }
+    fold(t, carry(t, carry(t, 0)));
     for (unsigned i = 0; i < LIMBS; i++) {
-        out[i] = (limb)t[i];
+        n += t[i];
+        out[i] = (limb)n;
+        n >>= LIMB_BITS;
     }
 }
 
@@ -107,6 +103,16 @@ static void curve(element out, const element x, wide t)
     reduce(out, t);
 }
 
+/* y = p - y, or 0, and below p whatever y was: 2 p - y is less than p if y was not. */
+static void negate(element y, wide t)
+{
+    for (unsigned i = 0; i < LIMBS; i++) {
+        t[i] = -(signed_sum)y[i];
+        t[i + LIMBS] = 0;
+    }
+    reduce(y, t);
+}
+
 /* 1 if y squared is square, else 0; square is used up. */
 static int is_root(const element y, element square, wide t)
 {
@@ -117,6 +123,7 @@ static int is_root(const element y, element square, wide t)
         t[i] -= square[i];
     }
     reduce(square, t);
+    negate(square, t);
     for (unsigned i = 0; i < LIMBS; i++) {
         difference |= square[i];
     }
@@ -136,15 +143,6 @@ static void root(element y, const element square, wide t)
     }
 }
 
-static void negate(element y, wide t)
-{
-    for (unsigned i = 0; i < LIMBS; i++) {
-        t[i] = -(signed_sum)y[i];
-        t[i + LIMBS] = 0;
-    }
-    reduce(y, t);
-}
-
 /* 1 if the number is below p, else 0. */
 static int load(element out, const uint8_t bytes[32], wide t)
 {
@@ -152,7 +150,7 @@ static int load(element out, const uint8_t bytes[32], wide t)
         out[i] = (limb)bm_get(bytes, LIMB_SIZE);
         t[i] = out[i];
     }
-    return carry(t, 1) == 0;
+    return carry(t, 1) == 0; /* 2^256 - p more overflows exactly from p on */
 }
 
 int bm_p256_recover(uint8_t key[BM_KEY_SIZE], const uint8_t compressed[BM_COMPRESSED_SIZE])
@@ -169,9 +167,9 @@ int bm_p256_recover(uint8_t key[BM_KEY_SIZE], const uint8_t compressed[BM_COMPRE
     if (!is_root(y, square, t)) {
         return BM_ERR_MALFORMED;
     }
-    if ((y[0] & 1) != (compressed[0] & 1)) {
+    do {
         negate(y, t); /* no point has y = 0: the curve's order is odd */
-    }
+    } while ((y[0] & 1) != (compressed[0] & 1));
     bm_copy(key, compressed + 1, 32);
     key += 32;
     for (unsigned i = LIMBS; i-- > 0; key += LIMB_SIZE) {
