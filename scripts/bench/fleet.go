@@ -63,7 +63,11 @@ func fleets(ctx context.Context, folder string) ([]figures.Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	list = append(list, verifying)
+	meeting, err := handshakesPerSecond(ctx, folder, profile)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, verifying, meeting)
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return nil, err
@@ -134,14 +138,16 @@ func signed() (digest [32]byte, signer *ecdsa.PrivateKey, signature []byte, err 
 }
 
 // perSecond runs something on all cores for a while.
-func perSecond(do func() error) (float64, error) {
+func perSecond(do func() error) (float64, error) { return perSecondFor(floorTime, do) }
+
+func perSecondFor(long time.Duration, do func() error) (float64, error) {
 	var done atomic.Int64
 	var failed atomic.Pointer[error]
 	var all sync.WaitGroup
 	start := time.Now()
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
-			for time.Since(start) < floorTime {
+			for time.Since(start) < long {
 				if err := do(); err != nil {
 					failed.Store(&err)
 					return
