@@ -27,28 +27,63 @@ func (p *program) certShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show FILE",
 		Short: "Show a certificate for people, or with --json for machines",
-		Long: `Shows the fields of a certificate in any of the formats; FILE - is standard
-input. Of an order or a unit it also says which, as the profile has it. Nothing
-is verified. --json gives what 'birthmark cert convert --to json' writes.`,
-		Example: `  birthmark cert show certificates/02-1A-2B-00-00-00-00-01.c509`,
-		Args:    exactly(1, "FILE"),
+		Long: `Shows the fields of a certificate in any of the formats, or of both in a chain,
+{25: [unit, order]} as a unit shows itself; FILE - is standard input. Of an
+order or a unit it also says which, as the profile has it. Nothing is verified.
+--json gives what 'birthmark cert convert --to json' writes, of a chain a list.`,
+		Example: `  birthmark cert show certificates/02-1A-2B-00-00-00-00-01.c509
+  birthmark cert show fleet/units/0000/02-1A-2B-00-00-00-00-01.chain`,
+		Args: exactly(1, "FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := p.readCertificate(args[0])
+			shown, err := p.readShown(args[0])
 			if err != nil {
 				return err
 			}
+			if p.json && len(shown) == 1 {
+				return p.answer(shown[0], nil)
+			}
 			if p.json {
-				return p.answer(c, nil)
+				return p.answer(shown, nil)
 			}
-			if err := c.WriteText(p.Out); err != nil {
-				return err
-			}
-			if role := profileRole(c); role != "" {
-				fmt.Fprintf(p.Out, "role        %s\n", role)
+			for i, c := range shown {
+				if i > 0 {
+					fmt.Fprintln(p.Out)
+				}
+				if err := c.WriteText(p.Out); err != nil {
+					return err
+				}
+				if role := profileRole(c); role != "" {
+					fmt.Fprintf(p.Out, "role        %s\n", role)
+				}
 			}
 			return nil
 		},
 	}
+}
+
+// readShown reads a certificate in any of the formats, or the two of a chain.
+func (p *program) readShown(path string) ([]*c509.Certificate, error) {
+	data, err := p.readInput(path)
+	if err != nil {
+		return nil, err
+	}
+	files := [][]byte{data}
+	if len(data) > 0 && data[0] == chainHead {
+		unit, order, err := ca.ParseIDCred(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		files = [][]byte{unit.Raw, order.Raw}
+	}
+	var shown []*c509.Certificate
+	for _, data := range files {
+		c, err := decodeCertificate(data)
+		if err != nil {
+			return nil, mark(fmt.Errorf("%s: %w", path, err), ca.ErrMalformed)
+		}
+		shown = append(shown, c)
+	}
+	return shown, nil
 }
 
 // profileRole says what an order's or a unit's certificate is, or nothing.
