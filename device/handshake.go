@@ -35,7 +35,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"math/big"
 	"runtime/cgo"
 	"unsafe"
 )
@@ -264,15 +263,7 @@ func (k *softwareKeys) sign(digest, signature []byte) error {
 }
 
 func (k *softwareKeys) verify(key, digest, signature []byte) error {
-	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{4}, key...))
-	if err != nil {
-		return ErrAuth
-	}
-	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
-	if !ecdsa.Verify(public, digest, r, s) {
-		return ErrAuth
-	}
-	return nil
+	return verify(key, digest, signature)
 }
 
 func (k *softwareKeys) ephemeral(key []byte) (err error) {

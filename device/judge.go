@@ -16,7 +16,7 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"fmt"
-	"math/big"
+	"slices"
 	"unsafe"
 )
 
@@ -135,15 +135,32 @@ func birth(port *C.struct_bm_port, image *C.struct_bm_image, b Birth) C.int {
 
 //export bm_judge_verify
 func bm_judge_verify(_ unsafe.Pointer, key, digest, signature *C.const_byte) C.int {
-	xy := unsafe.Slice((*byte)(key), C.BM_KEY_SIZE)
-	rs := unsafe.Slice((*byte)(signature), C.BM_SIGNATURE_SIZE)
-	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{4}, xy...))
-	if err != nil {
-		return C.BM_ERR_AUTH
-	}
-	r, s := new(big.Int).SetBytes(rs[:32]), new(big.Int).SetBytes(rs[32:])
-	if !ecdsa.Verify(public, unsafe.Slice((*byte)(digest), C.BM_HASH_SIZE), r, s) {
+	if verify(unsafe.Slice((*byte)(key), C.BM_KEY_SIZE), unsafe.Slice((*byte)(digest), C.BM_HASH_SIZE),
+		unsafe.Slice((*byte)(signature), C.BM_SIGNATURE_SIZE)) != nil {
 		return C.BM_ERR_AUTH
 	}
 	return C.BM_OK
+}
+
+// verify verifies a signature, r then s, of a digest by a key, X then Y: nil or ErrAuth.
+func verify(key, digest, signature []byte) error {
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{4}, key...))
+	if err != nil || !ecdsa.VerifyASN1(public, digest, signatureDER(signature)) {
+		return ErrAuth
+	}
+	return nil
+}
+
+// signatureDER is a signature as ASN.1 has it (RFC 3279, 2.2.3).
+func signatureDER(signature []byte) []byte {
+	r, s := integerDER(signature[:32]), integerDER(signature[32:])
+	return slices.Concat([]byte{0x30, byte(len(r) + len(s))}, r, s)
+}
+
+func integerDER(number []byte) []byte {
+	number = bytes.TrimLeft(number, "\x00")
+	if len(number) == 0 || number[0] >= 0x80 {
+		number = append([]byte{0}, number...) // it is not negative
+	}
+	return append([]byte{2, byte(len(number))}, number...)
 }

@@ -102,6 +102,19 @@ func (t *Trust) Birth(b Birth) error {
 // Peer judges a peer by its ID_CRED_x = {25: [unit, order]}, before the seal also if it is a station. key is the peer's, X then Y,
 // where the error is nil or CheckHeld.
 func (t *Trust) Peer(id []byte, beforeSeal bool) (key [64]byte, err error) {
+	_, key, err = t.peer(id, beforeSeal)
+	return key, err
+}
+
+// Resolve is HandshakeConfig.Resolve of a unit that meets another one for the first time, which it may pair with: as Peer.
+func (t *Trust) Resolve(attempt int, id []byte) (credential []byte, key [64]byte, err error) {
+	if attempt > 0 {
+		return nil, key, ErrAuth
+	}
+	return t.peer(id, false)
+}
+
+func (t *Trust) peer(id []byte, beforeSeal bool) (unit []byte, key [64]byte, err error) {
 	p := C.CBytes(id)
 	defer C.free(p)
 	mode := C.int(C.BM_TRUST_UNIT)
@@ -115,8 +128,9 @@ func (t *Trust) Peer(id []byte, beforeSeal bool) (key [64]byte, err error) {
 	err = verdict(C.bm_trust_peer(&t.c.port, &t.c.image, mode, (*C.uint8_t)(p), C.size_t(len(id)), peer, orderHash))
 	if err == nil || errors.Is(err, CheckHeld) {
 		key = *(*[64]byte)(unsafe.Pointer(&peer.key))
+		unit = bytesOf(peer.cred, peer.cred_size)
 	}
-	return key, err
+	return unit, key, err
 }
 
 // Version says how far the unit's trust goes.

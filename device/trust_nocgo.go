@@ -14,5 +14,7 @@ func (t *Trust) Close() {}
 // Learn returns ErrNoCgo.
 func (t *Trust) Learn(anchor []byte, links [][]byte, list []byte) error { return ErrNoCgo }
 
-// Peer returns ErrNoCgo.
-func (t *Trust) Peer(id []byte, beforeSeal bool) (key [64]byte, err error) { return key, ErrNoCgo }
+// Resolve returns ErrNoCgo.
+func (t *Trust) Resolve(attempt int, id []byte) (credential []byte, key [64]byte, err error) {
+	return nil, key, ErrNoCgo
+}

@@ -96,21 +96,10 @@ func (s *side) begin(role device.Role) (*device.Handshake, error) {
 	return device.NewHandshake(role, device.HandshakeConfig{
 		Identity: s.key, ID: s.id, Credential: s.certificate, Methods: 1 << 0, Suites: []byte{2, 3}, Connection: []byte{0},
 		Resolve: func(attempt int, id []byte) ([]byte, [64]byte, error) {
-			if attempt > 0 {
-				return nil, [64]byte{}, device.ErrAuth
-			}
 			if bytes.Equal(id, s.id) {
 				return nil, [64]byte{}, device.CheckSelf
 			}
-			key, err := s.trust.Peer(id, false)
-			if err != nil { // also CheckHeld: it may not pair
-				return nil, key, err
-			}
-			var shown map[int][2][]byte
-			if err := cbor.Unmarshal(id, &shown); err != nil {
-				return nil, key, err
-			}
-			return shown[25][0], key, nil
+			return s.trust.Resolve(attempt, id)
 		},
 	})
 }
@@ -148,7 +137,7 @@ func (r *room) meet(begins, answers int) (o outcome, err error) {
 	case errors.As(err, &status) && status != device.ErrPort && status != device.ErrState:
 		o.reason.Why = device.PeerReason(status)
 	default:
-		return o, err
+		return o, fmt.Errorf("%v and %v: %w", r.assembly.units[begins].Serial, r.assembly.units[answers].Serial, err)
 	}
 	return o, nil
 }
