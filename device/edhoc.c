@@ -682,23 +682,17 @@ int bm_edhoc_error(struct bm_edhoc *e, uint8_t *out, size_t out_size, size_t *ou
     return BM_OK;
 }
 
-void bm_edhoc_exporter(uint8_t *out, size_t size, const uint8_t prk_out[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
-                       size_t context_size)
-{
-    uint8_t prk[BM_PRK_SIZE];
-
-    bm_edhoc_kdf(prk, sizeof prk, prk_out, LABEL_EXPORTER, NULL, 0);
-    bm_edhoc_kdf(out, size, prk, label, context, context_size);
-    bm_wipe(prk, sizeof prk);
-}
-
 int bm_edhoc_export(const struct bm_edhoc *e, uint32_t label, const uint8_t *context, size_t context_size, uint8_t *out,
                     size_t size)
 {
+    uint8_t prk[BM_PRK_SIZE];
+
     if (e->state != BM_EDHOC_COMPLETE) {
         return BM_ERR_STATE;
     }
-    bm_edhoc_exporter(out, size, e->prk, label, context, context_size);
+    bm_edhoc_kdf(prk, sizeof prk, e->prk, LABEL_EXPORTER, NULL, 0);
+    bm_edhoc_kdf(out, size, prk, label, context, context_size);
+    bm_wipe(prk, sizeof prk);
     return BM_OK;
 }
 

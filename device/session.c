@@ -4,6 +4,7 @@
 
 enum {
     LABEL_RECORDS = 32768, /* exporter label for what the Initiator sends; one more for the Responder */
+    LABEL_EXPORTER = 10,   /* RFC 9528, 4.2.1 */
     LABEL_UPDATE = 11,     /* RFC 9528, appendix H */
     COUNTER_END = (1 << 24) - (1 << 16), /* of 2^24: generations change well before a nonce could come twice */
     GENERATION_MAX = 255
@@ -17,12 +18,16 @@ size_t bm_session_size(void)
 /* The first record of a generation, both directions. */
 static void begin(struct bm_session *s)
 {
+    uint8_t prk[BM_PRK_SIZE];
+
     s->bad = 0;
     s->sent = 0;
     s->received = 0;
+    bm_edhoc_kdf(prk, sizeof prk, s->prk_out, LABEL_EXPORTER, NULL, 0);
     for (unsigned from = 0; from < 2; from++) {
-        bm_edhoc_exporter(s->keys[from], sizeof s->keys[from], s->prk_out, LABEL_RECORDS + from, &s->generation, 1);
+        bm_edhoc_kdf(s->keys[from], sizeof s->keys[from], prk, LABEL_RECORDS + from, &s->generation, 1);
     }
+    bm_wipe(prk, sizeof prk);
 }
 
 int bm_session_start(struct bm_session *s, struct bm_edhoc *e)

@@ -1,12 +1,6 @@
 #include "session.h"
 #include "stubs.h"
 
-void bm_edhoc_exporter(uint8_t *out, size_t size, const uint8_t prk_out[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
-                       size_t context_size)
-{
-    bm_edhoc_kdf(out, size, prk_out, label, context, context_size);
-}
-
 void bm_edhoc_wipe(struct bm_edhoc *e)
 {
     any(e, sizeof *e);
