@@ -7,9 +7,11 @@ static void start(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE], uint8_t p
 {
     bm_sha256_init(h);
     for (unsigned i = 0; i < BLOCK; i++) {
-        uint8_t byte = (uint8_t)(pad ^ (i < BM_PRK_SIZE ? key[i] : 0));
-        bm_sha256_update(h, &byte, 1);
+        uint32_t *word = &h->words[i / 4];
+        *word = *word << 8 | (uint8_t)(pad ^ (i < BM_PRK_SIZE ? key[i] : 0));
     }
+    h->size = BLOCK;
+    bm_sha256_block(h);
 }
 
 void bm_hmac_start(struct bm_sha256 *h, const uint8_t key[BM_PRK_SIZE])

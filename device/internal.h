@@ -40,6 +40,8 @@ struct bm_sha256 {
 };
 
 void bm_sha256_init(struct bm_sha256 *h);
+/* Hash the block in words, whatever size says. */
+void bm_sha256_block(struct bm_sha256 *h);
 void bm_sha256_update(struct bm_sha256 *h, const uint8_t *bytes, size_t size);
 /* Write the digest and wipe h. */
 void bm_sha256_final(struct bm_sha256 *h, uint8_t digest[BM_HASH_SIZE]);
@@ -147,10 +149,6 @@ void bm_edhoc_kdf_parts(uint8_t *out, size_t size, const uint8_t prk[BM_PRK_SIZE
 
 /* State n of a struct bm_edhoc waits for message n, on both sides; the Initiator writes 1 and 3, the Responder 2 and 4. */
 enum { BM_EDHOC_COMPLETE = 5 };
-
-/* EDHOC_Exporter(label, context, size) (RFC 9528, 4.2.1) from PRK_out. */
-void bm_edhoc_exporter(uint8_t *out, size_t size, const uint8_t prk_out[BM_PRK_SIZE], uint32_t label, const uint8_t *context,
-                       size_t context_size);
 
 /* p256.c: points of P-256 (SEC 1, 2.3.3 and 2.3.4). Public data only: the time taken depends on the point. */
 

@@ -24,7 +24,7 @@ static uint32_t rotate(uint32_t x, unsigned bits)
 
 /* FIPS 180-4, 6.2.2. The working variables a to h are v[0] to v[7]. Rotations are nested, which takes fewer instructions:
  * rotate(rotate(x, 2) ^ x, 17) is rotate(x, 19) ^ rotate(x, 17). */
-static void compress(struct bm_sha256 *h)
+void bm_sha256_block(struct bm_sha256 *h)
 {
     uint32_t *w = h->words;
     uint32_t v[8];
@@ -67,7 +67,7 @@ void bm_sha256_update(struct bm_sha256 *h, const uint8_t *bytes, size_t size)
         *word = *word << 8 | bytes[i];
         h->size++;
         if (h->size % 64 == 0) {
-            compress(h);
+            bm_sha256_block(h);
         }
     }
 }
@@ -83,7 +83,7 @@ void bm_sha256_final(struct bm_sha256 *h, uint8_t digest[BM_HASH_SIZE])
     } while (h->size % 64 != 56);
     h->words[14] = size >> 29; /* the message's size in bits */
     h->words[15] = size << 3;
-    compress(h);
+    bm_sha256_block(h);
     for (unsigned i = 0; i < 8; i++) {
         bm_put(digest + 4 * i, 4, h->state[i]);
     }
