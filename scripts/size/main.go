@@ -43,7 +43,7 @@ var (
 	edhocFiles   = []string{"edhoc.c", "cbor.c", "hkdf.c", "bytes.c"}
 	libraryFiles = []string{"edhoc.c", "cbor.c", "hkdf.c", "bytes.c", "sha256.c", "p256.c", "ccm.c", "c509.c", "trust.c", "flash.c",
 		"pairing.c", "session.c", "peerlink.c", "policy.c", "line.c", "crc16.c"}
-	primitives = []string{"bm_sha256", "bm_sha256_init", "bm_sha256_update", "bm_sha256_final", "bm_p256_recover", "bm_ccm"}
+	primitives = []string{"bm_sha256", "bm_sha256_init", "bm_sha256_block", "bm_sha256_update", "bm_sha256_final", "bm_p256_recover", "bm_ccm"}
 )
 
 var images = []image{
