@@ -11,7 +11,6 @@ package device
 #define bm_edhoc_write initiator_edhoc_write
 #define bm_edhoc_read initiator_edhoc_read
 #define bm_edhoc_error initiator_edhoc_error
-#define bm_edhoc_exporter initiator_edhoc_exporter
 #define bm_edhoc_export initiator_edhoc_export
 #define bm_edhoc_key_update initiator_edhoc_key_update
 #include "edhoc.c"

@@ -11,7 +11,6 @@ package device
 #define bm_edhoc_write responder_edhoc_write
 #define bm_edhoc_read responder_edhoc_read
 #define bm_edhoc_error responder_edhoc_error
-#define bm_edhoc_exporter responder_edhoc_exporter
 #define bm_edhoc_export responder_edhoc_export
 #define bm_edhoc_key_update responder_edhoc_key_update
 #include "edhoc.c"
