@@ -22,7 +22,7 @@ const (
 	maxUnitRows  = 64 // of more units the matrix has a row for each order
 	maxOrderRows = 64 // and of more orders, for each fleet
 	maxRefusals  = 20 // that are told one by one
-	meetings     = 64 // that one goroutine holds on end
+	meetings     = 16 // that one goroutine holds on end
 )
 
 // MatrixRequest says which units of made fleets meet. Each trusts its own fleet's authority and accepts its profile's peers.

@@ -18,8 +18,8 @@ import (
 
 const (
 	meetingRounds = 15
-	meetingUnits  = 45 // 1980 meetings, about as long as the floor's time
-	meetingTime   = time.Second
+	meetingUnits  = 64 // 4032 meetings, about as long as the floor's time
+	meetingTime   = 2 * time.Second
 )
 
 // handshakesPerSecond lets all units of a fleet meet, several times, each time between two measurements of the operations that a meeting
