@@ -333,7 +333,10 @@ func bm_handshake_resolve(user unsafe.Pointer, attempt C.uint, id *C.const_byte,
 	if err == nil {
 		p := C.CBytes(credential)
 		h.found = append(h.found, p)
-		peer.cred, peer.cred_size = (*C.uint8_t)(p), C.size_t(len(credential))
+		// As a number: peer is new on the stack of C, and where Go stores a pointer, its collector looks at what was there before, which
+		// may be what is left of one of Go's (cmd/cgo, "Passing pointers").
+		*(*uintptr)(unsafe.Pointer(&peer.cred)) = uintptr(p)
+		peer.cred_size = C.size_t(len(credential))
 		copy(unsafe.Slice((*byte)(&peer.key[0]), len(key)), key[:])
 	}
 	return h.answer(err, ErrAuth)
