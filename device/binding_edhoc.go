@@ -7,6 +7,8 @@ package device
 #include "edhoc.h"
 #include "internal.h"
 
+typedef const uint8_t const_byte;
+
 // hkdf.c once more for HMAC keys of up to a whole block, which the vectors have.
 #undef BM_PRK_SIZE
 #define BM_PRK_SIZE 64
@@ -381,4 +383,15 @@ func (b edhocBuild) errorMessage(h *Handshake) []byte {
 	out := make([]byte, h.room)
 	size, _ := b.error(h, out)
 	return out[:size]
+}
+
+// resolveOver has a resolver's answer written where a pointer was.
+func (h *Handshake) resolveOver(was uintptr, id []byte) {
+	peer := (*C.struct_bm_peer)(C.calloc(1, C.sizeof_struct_bm_peer))
+	defer C.free(unsafe.Pointer(peer))
+	*(*uintptr)(unsafe.Pointer(&peer.cred)) = was
+	p := C.CBytes(id)
+	defer C.free(p)
+	bm_handshake_resolve(unsafe.Pointer(h.c), 0, (*C.const_byte)(p), C.size_t(len(id)), peer)
+	h.forget()
 }
