@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/birthmark/birthmark/ca"
@@ -208,51 +207,14 @@ func scalar(key *ecdsa.PrivateKey) []byte {
 
 // run makes the units from have on, batches side by side, and writes them in their order.
 func (m *foundry) run(ctx context.Context, f form, have int, done func(units int)) error {
-	type job struct {
-		first, last int
-		result      chan func() error // what is left to do in order
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	workers := runtime.GOMAXPROCS(0)
-	jobs, queue := make(chan job), make(chan job, 2*workers)
-	go func() {
-		defer close(jobs)
-		defer close(queue)
-		for first := have; first < m.request.Units; first += batch {
-			j := job{first, min(first+batch, m.request.Units), make(chan func() error, 1)}
-			select {
-			case queue <- j:
-			case <-ctx.Done():
-				return
-			}
-			jobs <- j // what is queued is made
+	work := alike(func(s span) func() error { return m.batch(f, s.first, s.last) })
+	return inOrder(ctx, spans(have, m.request.Units, batch), work, func(s span, write func() error) error {
+		if err := write(); err != nil {
+			return err
 		}
-	}()
-	for range workers {
-		go func() {
-			for j := range jobs {
-				j.result <- m.batch(f, j.first, j.last)
-			}
-		}()
-	}
-	var failed error
-	made := have
-	for j := range queue {
-		write := <-j.result
-		if failed == nil && ctx.Err() == nil {
-			if failed = write(); failed != nil {
-				cancel()
-			} else {
-				made = j.last
-				done(made)
-			}
-		}
-	}
-	if failed != nil || made == m.request.Units {
-		return failed
-	}
-	return ctx.Err()
+		done(s.last)
+		return nil
+	})
 }
 
 // batch makes some units and gives what writes them.

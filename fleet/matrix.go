@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/birthmark/birthmark/ca"
@@ -210,63 +208,29 @@ func (a *assembly) meet(ctx context.Context, m *Matrix, done func(meetings int))
 		outcomes []outcome
 		err      error
 	}
-	type job struct {
-		first, last int
-		result      chan result
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	workers := runtime.GOMAXPROCS(0)
-	jobs, queue := make(chan job), make(chan job, 2*workers)
-	var running sync.WaitGroup
-	defer running.Wait()
-	go func() {
-		defer close(jobs)
-		defer close(queue)
-		for first := 0; first < a.pairs.meetings; first += meetings {
-			j := job{first, min(first+meetings, a.pairs.meetings), make(chan result, 1)}
-			select {
-			case queue <- j:
-			case <-ctx.Done():
-				return
+	worker := func() (func(span) result, func()) {
+		room, err := a.newRoom()
+		return func(s span) (r result) {
+			r.err = err
+			for k := s.first; k < s.last && r.err == nil; k++ {
+				var o outcome
+				o, r.err = room.meet(a.pairs.at(k))
+				r.outcomes = append(r.outcomes, o)
 			}
-			jobs <- j // what is queued is held
+			return r
+		}, room.close
+	}
+	return inOrder(ctx, spans(0, a.pairs.meetings, meetings), worker, func(s span, r result) error {
+		if r.err != nil {
+			return r.err
 		}
-	}()
-	for range workers {
-		running.Go(func() {
-			room, err := a.newRoom()
-			defer room.close()
-			for j := range jobs {
-				r := result{err: err}
-				for k := j.first; k < j.last && r.err == nil; k++ {
-					var o outcome
-					o, r.err = room.meet(a.pairs.at(k))
-					r.outcomes = append(r.outcomes, o)
-				}
-				j.result <- r
-			}
-		})
-	}
-	var failed error
-	for j := range queue {
-		r := <-j.result
-		if failed == nil && ctx.Err() == nil {
-			if failed = r.err; failed != nil {
-				cancel()
-				continue
-			}
-			for i, o := range r.outcomes {
-				begins, answers := a.pairs.at(j.first + i)
-				m.count(&a.units[begins], &a.units[answers], o)
-			}
-			done(j.last)
+		for i, o := range r.outcomes {
+			begins, answers := a.pairs.at(s.first + i)
+			m.count(&a.units[begins], &a.units[answers], o)
 		}
-	}
-	if failed != nil {
-		return failed
-	}
-	return ctx.Err()
+		done(s.last)
+		return nil
+	})
 }
 
 func (m *Matrix) count(begins, answers *attendee, o outcome) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
 
 	"github.com/birthmark/birthmark/ca"
 )
@@ -31,48 +29,32 @@ func (f *Fleet) Verify(ctx context.Context, b *ca.Bundle, done func(units int)) 
 			return 0, nil, fmt.Errorf("%s: %w", f.path, err)
 		}
 	}
-	type job struct {
-		units  []Unit
-		result chan []Refused
-	}
-	jobs, queue := make(chan job), make(chan job, 2*runtime.GOMAXPROCS(0))
-	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for j := range jobs {
-				j.result <- f.judge(b, j.units)
-			}
-		})
-	}
-	var failed error // of reading; told when the queue is closed
-	go func() {
-		defer close(queue)
-		defer close(jobs)
-		hand := func(some []Unit) {
-			j := job{some, make(chan []Refused, 1)}
-			queue <- j
-			jobs <- j
-		}
+	var failed error // of reading
+	batches := func(yield func([]Unit) bool) {
 		var some []Unit
 		for u, err := range f.Units() {
-			if failed = errors.Join(err, ctx.Err()); failed != nil {
+			if failed = err; failed != nil {
 				return
 			}
 			if some = append(some, u); len(some) == batch {
-				hand(some)
+				if !yield(some) {
+					return
+				}
 				some = nil
 			}
 		}
 		if len(some) > 0 {
-			hand(some)
+			yield(some)
 		}
-	}()
-	for j := range queue {
-		refused = append(refused, <-j.result...)
-		units += len(j.units)
-		done(units)
 	}
-	workers.Wait()
+	work := alike(func(some []Unit) []Refused { return f.judge(b, some) })
+	err = inOrder(ctx, batches, work, func(some []Unit, bad []Refused) error {
+		refused = append(refused, bad...)
+		units += len(some)
+		done(units)
+		return nil
+	})
+	failed = errors.Join(err, failed)
 	if failed == nil && units != f.Head.Units {
 		failed = fmt.Errorf("%s has %d whole units of %d: %w", f.path, units, f.Head.Units, ErrUnfinished)
 	}
