@@ -77,9 +77,9 @@ func (p *program) readShown(path string) ([]*c509.Certificate, error) {
 	}
 	var shown []*c509.Certificate
 	for _, data := range files {
-		c, err := decodeCertificate(data)
+		c, err := certificateOf(path, data)
 		if err != nil {
-			return nil, mark(fmt.Errorf("%s: %w", path, err), ca.ErrMalformed)
+			return nil, err
 		}
 		shown = append(shown, c)
 	}
@@ -139,11 +139,7 @@ func (p *program) readCertificate(path string) (*c509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := decodeCertificate(data)
-	if err != nil {
-		return nil, mark(fmt.Errorf("%s: %w", path, err), ca.ErrMalformed)
-	}
-	return c, nil
+	return certificateOf(path, data)
 }
 
 // readInput reads a file; "-" is standard input.
@@ -152,6 +148,15 @@ func (p *program) readInput(path string) ([]byte, error) {
 		return readAll(p.In, path)
 	}
 	return readFile(path)
+}
+
+// certificateOf decodes what was read from path. Errors wrap ca.ErrMalformed.
+func certificateOf(path string, data []byte) (*c509.Certificate, error) {
+	c, err := decodeCertificate(data)
+	if err != nil {
+		return nil, mark(fmt.Errorf("%s: %w", path, err), ca.ErrMalformed)
+	}
+	return c, nil
 }
 
 func decodeCertificate(data []byte) (*c509.Certificate, error) {

@@ -214,13 +214,7 @@ func (p *program) writeCounts(m *fleet.Matrix, names []string) {
 	for i, name := range names {
 		width = max(width, len(name))
 		for _, c := range m.Cells[i] {
-			text := "."
-			switch {
-			case c.Refused > 0:
-				text = fmt.Sprintf("%d/%d", c.Met, c.Refused)
-			case c.Met > 0:
-				text = fmt.Sprint(c.Met)
-			}
+			text := c.String()
 			cells[i] = append(cells[i], text)
 			column = max(column, len(text))
 		}

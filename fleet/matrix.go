@@ -56,6 +56,17 @@ type Cell struct {
 	Reasons []Tally // of the refused, in the order in which they were seen
 }
 
+// String gives the counts for people: those that met, or met/refused; a point if there were none.
+func (c Cell) String() string {
+	switch {
+	case c.Refused > 0:
+		return fmt.Sprintf("%d/%d", c.Met, c.Refused)
+	case c.Met > 0:
+		return fmt.Sprint(c.Met)
+	}
+	return "."
+}
+
 // Tally is how often a reason was met.
 type Tally struct {
 	Reason
@@ -96,12 +107,13 @@ type assembly struct {
 // same certificate, of fleets of one seed, is counted and does not meet.
 func (r MatrixRequest) Meetings() int { return r.pairs().meetings }
 
-func (r MatrixRequest) pairs() pairs {
-	units := 0
+func (r MatrixRequest) pairs() pairs { return newPairs(r.units(), r.Sample, r.Seed) }
+
+func (r MatrixRequest) units() (n int) {
 	for _, f := range r.Fleets {
-		units += f.Head.Units
+		n += f.Head.Units
 	}
-	return newPairs(units, r.Sample, r.Seed)
+	return n
 }
 
 // MeetAll lets units of made fleets meet on all cores, as if none had met before: EDHOC by the library's code on both sides, with what each
@@ -133,11 +145,7 @@ func MeetAll(ctx context.Context, r MatrixRequest, done func(meetings int)) (*Ma
 }
 
 func (r MatrixRequest) check() error {
-	units := 0
-	for _, f := range r.Fleets {
-		units += f.Head.Units
-	}
-	switch {
+	switch units := r.units(); {
 	case units < 2 || units > MaxMeeting:
 		return fmt.Errorf("%d units, want 2 to %d that meet: %w", units, MaxMeeting, ErrRange)
 	case r.Sample < 0:

@@ -190,14 +190,8 @@ func (p *page) square(i, j, x, y int) square {
 		}
 		s.Title += fmt.Sprintf("\n%d refused by %s: %s", t.Times, who, t.Reason)
 	}
-	if !units && c.Met+c.Refused > 0 {
-		s.Text = fmt.Sprint(c.Met)
-		if c.Refused > 0 {
-			s.Text += fmt.Sprintf("/%d", c.Refused)
-		}
-		if len(s.Text)*letter > p.Size {
-			s.Text = ""
-		}
+	if text := c.String(); !units && c.Met+c.Refused > 0 && len(text)*letter <= p.Size {
+		s.Text = text
 	}
 	if s.Class == "r" && s.Text == "" {
 		arm := p.Size / 4
